@@ -1,0 +1,29 @@
+"""A column of values with SQL nulls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`values` where `valid`, else null.
+
+    Numbers are float64, booleans bool, texts objects (str), timestamps float64 milliseconds since 1970.
+    `valid` None means that no value is null. What stands in `values` at a null is arbitrary but finite.
+    """
+
+    values: NDArray[Any]
+    valid: Bools | None = None
+
+    def mask(self) -> Bools:
+        """`valid` as an array."""
+        return np.ones(len(self.values), np.bool_) if self.valid is None else self.valid

@@ -1,0 +1,87 @@
+"""Rows of accumulators: which columns stand where, and how whole rows are lifted and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from freshet.engine.accumulators import Accumulator, Events, Merge
+from freshet.engine.column import Floats, Ints
+from freshet.spec.definition import Input
+
+_BLOCKS = ((Merge.ADD, np.add), (Merge.MIN, np.minimum), (Merge.MAX, np.maximum))
+
+
+class Rows:
+    """The columns of one kind of row (a tile's or a lifetime's), one slice an accumulator.
+
+    Additive columns come first, then minima, then maxima, so that each block merges in one numpy operation.
+    """
+
+    def __init__(self, accumulators: Iterable[Accumulator]) -> None:
+        # dict.fromkeys: equal accumulators are one, order stays that of first use, so equal definitions agree.
+        self.accumulators = tuple(sorted(dict.fromkeys(accumulators), key=lambda a: a.merging.value))
+        self.columns: dict[Accumulator, slice] = {}
+        self._blocks = []
+        self._own = []
+        at = 0
+        ends = dict.fromkeys(Merge, 0)
+        for accumulator in self.accumulators:
+            self.columns[accumulator] = slice(at, at + accumulator.width)
+            at += accumulator.width
+            ends[accumulator.merging] = at
+            if accumulator.merging is Merge.OWN:
+                self._own.append((accumulator, self.columns[accumulator]))
+        self.width = at
+        self.identity = np.array([x for a in self.accumulators for x in a.identity], np.float64)
+        begin = 0
+        for kind, ufunc in _BLOCKS:
+            if ends[kind]:
+                self._blocks.append((ufunc, slice(begin, ends[kind])))
+                begin = ends[kind]
+
+    def lift(self, events: Mapping[Input, Events], size: int) -> Floats:
+        """One row an event: shape (size, width)."""
+        out = np.empty((size, self.width))
+        for accumulator, columns in self.columns.items():
+            lifted = accumulator.lift(events[accumulator.input])
+            if accumulator.width == 1:
+                out[:, columns.start] = lifted
+            else:
+                out[:, columns] = lifted
+        return out
+
+    def merge(self, rows: Floats, starts: Ints) -> Floats:
+        """Merges runs of rows: (n, width) and the first index of each run → (runs, width)."""
+        out = np.empty((len(starts), self.width))
+        for ufunc, columns in self._blocks:
+            out[:, columns] = ufunc.reduceat(rows[:, columns], starts, axis=0)
+        for accumulator, columns in self._own:
+            out[:, columns] = accumulator.merge(rows[:, columns], starts)
+        return out
+
+    def merge_pairs(self, left: Floats, right: Floats) -> Floats:
+        """Merges row i of `left` with row i of `right`."""
+        out = np.empty_like(left)
+        for ufunc, columns in self._blocks:
+            ufunc(left[:, columns], right[:, columns], out=out[:, columns])
+        if self._own:
+            both = np.empty((2 * len(left), self.width))
+            both[0::2], both[1::2] = left, right
+            starts = np.arange(0, len(both), 2)
+            for accumulator, columns in self._own:
+                out[:, columns] = accumulator.merge(both[:, columns], starts)
+        return out
+
+    def accumulate(self, bands: Floats) -> Floats:
+        """Running merge along axis 1: (k, bands, width) → the same shape, entry b holding bands 0…b merged."""
+        k, count = bands.shape[:2]
+        out = np.empty_like(bands)
+        for ufunc, columns in self._blocks:
+            ufunc.accumulate(bands[:, :, columns], axis=1, out=out[:, :, columns])
+        for accumulator, columns in self._own:
+            for b in range(count):
+                rows = np.ascontiguousarray(bands[:, : b + 1, columns]).reshape(k * (b + 1), accumulator.width)
+                out[:, b, columns] = accumulator.merge(rows, np.arange(0, len(rows), b + 1))
+        return out

@@ -1,0 +1,140 @@
+"""What one partition's processor sends to Kafka, and which offsets that holds back (design §6.8).
+
+The offset moves only when the outputs of all events below it are acknowledged. Repeats after a crash carry the same
+source position, so a consumer can tell them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from freshet.engine.rejection import Rejected
+from freshet.engine.reader import Vectors
+from freshet.engine.vectors import feature_rows
+from freshet.processor.records import Records
+from freshet.spec.definition import FeatureSet
+
+NOTHING_HELD = (1 << 63) - 1
+
+
+class KafkaProducer(Protocol):
+    """The one call of confluent_kafka.Producer that is used here."""
+
+    def produce(self, topic: str, **message: Any) -> None:
+        """Queues a message. Raises BufferError when the local queue is full."""
+
+    def poll(self, timeout: float) -> int:
+        """Runs delivery callbacks."""
+
+
+class OutputFailed(Exception):
+    """Kafka did not take an output: the partition starts again from its stored offset."""
+
+
+class _Group:
+    """Messages sent together: the smallest offset they answer for, and how many are not acknowledged."""
+
+    __slots__ = ("error", "left", "offset")
+
+    def __init__(self, offset: int, left: int) -> None:
+        self.offset, self.left = offset, left
+        self.error: str | None = None
+
+    def delivered(self, error: Any, _message: Any) -> None:
+        if error is not None:
+            self.error = str(error)
+        self.left -= 1
+
+
+class Outputs:
+    """Feature vectors and dead letters of one partition."""
+
+    def __init__(
+        self, producer: KafkaProducer, featureset: FeatureSet, *, source: Mapping[str, str], dead_letter_topic: str
+    ) -> None:
+        """`source` names the FeatureSet, topic, topic id and partition, as headers of dead letters."""
+        self._producer = producer
+        self._featureset = featureset
+        self._headers = [(name, value.encode()) for name, value in source.items()]
+        self._partition = int(source["freshet-partition"])
+        self._dead_letter_topic = dead_letter_topic
+        self._groups: deque[_Group] = deque()
+
+    def held_from(self) -> int:
+        """The smallest offset whose outputs are not all acknowledged. Raises OutputFailed."""
+        for group in self._groups:
+            if group.error is not None:
+                raise OutputFailed(f"an output was not delivered: {group.error}")
+        while self._groups and self._groups[0].left == 0:
+            self._groups.popleft()
+        return min((g.offset for g in self._groups if g.left), default=NOTHING_HELD)
+
+    def send_vectors(self, keys: Sequence[str], vectors: Vectors, from_offset: int) -> None:
+        """Sends one feature vector an entity; they answer for offsets from `from_offset` on."""
+        fs = self._featureset
+        assert fs.output_topic is not None
+        head = {"featureset": fs.name, "version": fs.version, "revision": fs.definition.revision}
+        group = self._group(from_offset, len(keys))
+        encode = msgspec.json.Encoder().encode
+        rows = zip(
+            keys,
+            vectors.offset.tolist(),
+            vectors.q_ms.tolist(),
+            feature_rows(vectors, fs.definition),
+            strict=True,
+        )
+        for key, offset, as_of, features in rows:
+            value = encode(
+                {
+                    **head,
+                    fs.definition.key: key,
+                    "partition": self._partition,
+                    "offset": offset,
+                    "as_of": as_of,
+                    "features": features,
+                }
+            )
+            self._produce(fs.output_topic, group, key=key.encode(), value=value)
+
+    def send_dead_letters(self, records: Records, rejected: Sequence[Rejected], now_ms: int) -> None:
+        """Sends records that could not be processed, payload untouched, each with its reason and position."""
+        if not rejected:
+            return
+        group = self._group(int(records.offset[rejected[0].index]), len(rejected))
+        for item in rejected:
+            group.offset = min(group.offset, int(records.offset[item.index]))
+            headers = [
+                *self._headers,
+                ("freshet-reason", item.reason.encode()),
+                ("freshet-sentence", item.sentence.encode()),
+                ("freshet-offset", b"%d" % records.offset[item.index]),
+                ("freshet-timestamp", b"%d" % records.broker_ms[item.index]),
+                ("freshet-first-seen", b"%d" % now_ms),
+            ]
+            self._produce(
+                self._dead_letter_topic,
+                group,
+                key=records.key(item.index),
+                value=records.values[item.index],
+                headers=headers,
+            )
+
+    def _group(self, offset: int, size: int) -> _Group:
+        group = _Group(offset, size)
+        self._groups.append(group)
+        return group
+
+    def _produce(self, topic: str, group: _Group, **message: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, on_delivery=group.delivered, **message)
+                return
+            except BufferError:
+                # The queue is bounded: waiting for it is what keeps memory bounded too.
+                self._producer.poll(0.05)
+                if group.error is not None:
+                    raise OutputFailed(f"an output was not delivered: {group.error}") from None

@@ -1,0 +1,325 @@
+"""The owner of one partition: every step between a record and its durable state, in the order of design §6.
+
+It does no threading and reads no clock. The service (and the conformance test) calls its steps: `take_over`, then any
+number of `take`, `begin_flush`, sending the flush's scripts in order and `flushed`, and `idle_check`. After any
+exception the owner is to be thrown away, memory and all, and a new one takes over with a new token (§6.6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
+
+import numpy as np
+
+from freshet.engine.column import Bools, Column, Ints
+from freshet.engine.decode import EventDecoder
+from freshet.engine.duplicates import DuplicateFilter, event_hashes
+from freshet.engine.events import EventBatch
+from freshet.engine.layout import Layout
+from freshet.engine.reader import Reader
+from freshet.engine.rejection import Reason, Rejected
+from freshet.engine.state import PartitionState
+from freshet.processor.outputs import Outputs
+from freshet.processor.pending import Pending
+from freshet.processor.records import Records
+from freshet.spec.definition import FeatureSet
+from freshet.spec.partitioning import partition_of
+from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence, Script
+
+T = TypeVar("T")
+
+_LOAD_KEYS = 500
+"""Keys of one load: one MGET must not block the store for long."""
+_DAY_MS = 86_400_000
+TTL_SLACK_MS = 2 * _DAY_MS
+"""How much longer than its windows a state lives (§6.10). It is written whole at least this often."""
+
+
+class SourceChanged(Exception):
+    """The topic is not the one that the stored state was made from: continuing would mix two logs."""
+
+
+class SourceTruncated(Exception):
+    """The stored offset lies outside the log: what is between is gone, or the log was made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one partition's work."""
+
+    keys_per_script: int = 200
+    """A script blocks the store while it runs: 200 keys take about a millisecond."""
+    resident_entities: int = 1_000_000
+    """States held in memory; clean ones beyond that are forgotten, those longest untouched first."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the service last asked."""
+
+    processed: int = 0
+    duplicates: int = 0
+    late: int = 0
+    clamped: int = 0
+    too_late: int = 0
+    left_out_of_sessions: int = 0
+    nulls: int = 0
+    hits: int = 0
+    misses: int = 0
+    vectors: int = 0
+    rejected: dict[Reason, int] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Sets everything to zero."""
+        for item in fields(self):
+            setattr(self, item.name, {} if item.name == "rejected" else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Scripts to send in this order, each after the one before was acknowledged."""
+
+    scripts: list[Script]
+    offset: int
+    """Where `progress` stands when all are done."""
+    entities: int
+    oldest_broker_ms: int | None
+    """Broker time of the oldest event that becomes readable with it."""
+
+
+class PartitionOwner:
+    """One partition of one FeatureSet, from taking it over to losing it."""
+
+    def __init__(
+        self,
+        featureset: FeatureSet,
+        partition: int,
+        fence: PartitionFence,
+        outputs: Outputs,
+        *,
+        compiled: Compiled,
+        io: Callable[[Callable[[], list[bytes | None]]], list[bytes | None]] = lambda call: call(),
+        limits: Limits | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        """`io` runs a load where the scripts are sent, in order with them, and waits for it."""
+        self.partition = partition
+        self.counts = counts or Counts()
+        self.fence = fence
+        self._featureset = featureset
+        self._definition = featureset.definition
+        self._compiled = compiled
+        self._outputs = outputs
+        self._io = io
+        self._limits = limits or Limits()
+        self._states = PartitionState(self._definition, compiled.layout)
+        self._pending = Pending()
+        self._filter = DuplicateFilter(self._definition.deduplicate_ms)
+        self._flushing = False
+        self._oldest_broker_ms: int | None = None
+        self._ttl_ms = state_ttl_ms(featureset)
+        self.position = 0
+        """The next offset to be taken."""
+        self.stored = 0
+        """The offset in `progress` once every prepared script is done."""
+        self.complete = False
+        self._complete_from = 0
+
+    # Step 1: §6.5. Runs where the scripts are sent.
+    def take_over(self, source: str, log_start: int, log_end: int) -> int:
+        """Takes the partition over; returns the offset to consume from. Raises Refused, StoreDown, StoreFull.
+
+        `source` is the topic's id, `log_start` and `log_end` its present bounds. Raises SourceChanged or
+        SourceTruncated if the stored progress does not belong to this log.
+        """
+        taken = self.fence.take_over(log_start, source)
+        if taken.source != source:
+            raise SourceChanged(f"partition {self.partition}: state is of topic id {taken.source}, not {source}")
+        if not log_start <= taken.progress.offset <= log_end:
+            raise SourceTruncated(
+                f"partition {self.partition}: stored offset {taken.progress.offset} is outside the log's "
+                f"{log_start}…{log_end}"
+            )
+        self._filter = DuplicateFilter(self._definition.deduplicate_ms, taken.duplicates_index)
+        if self._filter.minutes:
+            self._filter.load(self.fence.load_buckets(sorted(self._filter.minutes)))
+        self.position = self.stored = taken.progress.offset
+        self.complete = taken.progress.complete
+        self._complete_from = log_end
+        return self.position
+
+    # Step 2: §6.1–6.3, §6.9.
+    def take(self, records: Records, now_ms: int) -> None:
+        """Takes the next records of the partition. Raises Refused, StoreDown, OutputFailed."""
+        batch, rejected = self._compiled.decoder.decode(records.values, records.offset, records.broker_ms)
+        missing = self._states.missing(batch.keys)
+        batch, misrouted = self._routed(batch, records, missing)
+        if misrouted:
+            rejected = [*rejected, *misrouted]
+            missing = self._states.missing(batch.keys)
+        index = np.searchsorted(records.offset, batch.offset)
+        hashes = event_hashes(batch.keys, batch.event_ids)
+        accepted = self._filter.accept(records.offset, records.broker_ms, index, hashes)
+        self._load(missing)
+        applied = self._states.apply(batch, accepted)
+        self._pending.applied(applied.slot[applied.applied], batch.offset[applied.applied])
+        held = applied.applied | applied.skipped
+        outputs = self._featureset.output_topic is not None
+        self._pending.seen(applied.slot[held], batch.offset[held], outputs=outputs)
+        self._outputs.send_dead_letters(records, rejected, now_ms)
+        if self._oldest_broker_ms is None and applied.applied.any():
+            self._oldest_broker_ms = int(batch.broker_ms[applied.applied][0])
+        self.reached(int(records.offset[-1]) + 1)
+        self._count(batch, accepted, rejected, missing)
+        self.counts.late += applied.late
+        self.counts.too_late += applied.too_late
+        self.counts.left_out_of_sessions += applied.left_out_of_sessions
+        self.counts.nulls += applied.nulls
+
+    def reached(self, offset: int) -> None:
+        """The log holds nothing more for us below `offset`: control records leave gaps at its end."""
+        self.position = max(self.position, offset)
+
+    # Step 3: §6.5, §6.8.
+    def wants_flush(self) -> bool:
+        """Whether there is anything to write or move."""
+        return not self._flushing and (
+            self.position > self.stored or (not self.complete and self.position >= self._complete_from)
+        )
+
+    def begin_flush(self, now_ms: int, *, all_outputs: bool = False) -> Flush | None:
+        """Encodes every dirty state and sends the vectors that are due; None if nothing is to be stored yet.
+
+        The scripts are fixed from here on; while they are sent, `take` may go on. Raises OutputFailed.
+        """
+        slots = self._pending.dirty
+        renew = now_ms - min(TTL_SLACK_MS, self._ttl_ms // 2) if self._ttl_ms is not None else 0
+        writes = [
+            EntityWrite(w.key, w.blob, w.whole, w.length, self._ttl_ms)
+            for w in self._states.encode(slots, now_ms=now_ms, renew_before_ms=renew)
+        ]
+        self._pending.written(slots)
+        self._send_due(now_ms, 0 if all_outputs else self._featureset.output_every_ms)
+        move_to = min(self.position, self._pending.due_from(), self._outputs.held_from())
+        complete = not self.complete and self.position >= self._complete_from
+        if not writes and move_to <= self.stored and not complete:
+            return None
+        scripts = self._scripts(writes, move_to if move_to > self.stored else None, complete)
+        self.stored = max(self.stored, move_to)
+        self.complete = self.complete or complete
+        self._flushing = True
+        oldest, self._oldest_broker_ms = self._oldest_broker_ms, None
+        return Flush(scripts, self.stored, len(writes), oldest)
+
+    def flushed(self) -> None:
+        """Step 5: every script of the flush was acknowledged."""
+        self._flushing = False
+        over = len(self._states) - self._limits.resident_entities
+        if over > 0:
+            resident = self._states.resident()
+            self._states.evict(self._pending.coldest(resident, over + len(self._states) // 10))
+
+    def settled(self) -> bool:
+        """Whether everything taken is stored and acknowledged."""
+        return not self._flushing and self.stored == self.position and self.complete
+
+    def _routed(self, batch: EventBatch, records: Records, missing: Sequence[str]) -> tuple[EventBatch, list[Rejected]]:
+        """Sorts out events whose entity belongs to another partition; checked when an entity is first seen (§6.3)."""
+        source = self._featureset.source
+        lost = {k for k in missing if partition_of(k, source.partitions, source.partitioner) != self.partition}
+        if not lost:
+            return batch, []
+        kept = np.fromiter((k not in lost for k in batch.keys), np.bool_, len(batch))
+        index = np.searchsorted(records.offset, batch.offset[~kept])
+        rejected = [
+            Rejected(
+                i,
+                Reason.MISROUTED,
+                f"{self._definition.key}: its key belongs to another partition than {self.partition}",
+            )
+            for i in index.tolist()
+        ]
+        return select(batch, kept), rejected
+
+    def _load(self, missing: list[str]) -> None:
+        for begin in range(0, len(missing), _LOAD_KEYS):
+            keys = missing[begin : begin + _LOAD_KEYS]
+            blobs = self._io(lambda keys=keys: self.fence.load(keys))  # type: ignore[misc]
+            self._states.load(keys, blobs)
+            self.counts.misses += sum(blob is None for blob in blobs)
+        if missing:
+            slots = self._states.slots(missing)
+            self._pending.resize(int(slots.max()) + 1)
+            self._pending.loaded(slots)
+
+    def _send_due(self, now_ms: int, every_ms: int) -> None:
+        if self._featureset.output_topic is None:
+            return
+        slots = self._pending.due(now_ms, every_ms)
+        if not len(slots):
+            return
+        keys = [self._states.keys[slot] for slot in slots.tolist()]
+        vectors = self._compiled.reader.read_states(keys, *self._states.gather(slots), now_ms)
+        self._outputs.send_vectors(keys, vectors, self._pending.sent(slots, now_ms))
+        self.counts.vectors += len(keys)
+        self.counts.nulls += vectors.nulls
+
+    def _scripts(self, writes: list[EntityWrite], move_to: int | None, complete: bool) -> list[Script]:
+        size = self._limits.keys_per_script
+        chunks = [writes[i : i + size] for i in range(0, len(writes), size)] or [[]]
+        scripts = [self.fence.prepare(chunk) for chunk in chunks[:-1]]
+        duplicates = None
+        if move_to is not None and self._definition.deduplicate_ms:
+            changes = self._filter.changes(move_to)
+            duplicates = DuplicateWrite(changes.append, changes.drop, changes.index)
+        last = self.fence.prepare(
+            chunks[-1], move_to=move_to, complete=True if complete else None, duplicates=duplicates
+        )
+        return [*scripts, last]
+
+    def _count(self, batch: EventBatch, accepted: Bools, rejected: Sequence[Rejected], missing: Sequence[str]) -> None:
+        counts = self.counts
+        counts.processed += int(np.count_nonzero(accepted))
+        counts.duplicates += len(batch) - int(np.count_nonzero(accepted))
+        counts.clamped += batch.clamped
+        counts.hits += len(batch) - len(missing)
+        for item in rejected:
+            counts.rejected[item.reason] = counts.rejected.get(item.reason, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One definition, compiled once and shared by the owners of all partitions."""
+
+    decoder: EventDecoder
+    layout: Layout
+    reader: Reader
+
+    @classmethod
+    def of(cls, featureset: FeatureSet) -> Compiled:
+        """Compiles a FeatureSet's definition."""
+        layout = Layout(featureset.definition)
+        return cls(EventDecoder(featureset.definition), layout, Reader(featureset.definition, layout))
+
+
+def state_ttl_ms(featureset: FeatureSet) -> int | None:
+    """How long a state lives after it was last written whole (§6.10); None: for ever."""
+    if featureset.entity_ttl_ms is not None:
+        return featureset.entity_ttl_ms
+    if featureset.definition.has_lifetime or not featureset.definition.windows:
+        return None
+    return featureset.definition.windows[-1].length_ms + 2 * TTL_SLACK_MS
+
+
+def select(batch: EventBatch, kept: Bools) -> EventBatch:
+    """Some events of a batch."""
+    at: Ints = np.flatnonzero(kept)
+    fields = {
+        name: Column(column.values[at], None if column.valid is None else column.valid[at])
+        for name, column in batch.fields.items()
+    }
+    keys = [batch.keys[i] for i in at.tolist()]
+    ids = [batch.event_ids[i] for i in at.tolist()]
+    return EventBatch(batch.offset[at], batch.broker_ms[at], batch.t_ms[at], keys, ids, fields, batch.clamped)

@@ -1,0 +1,79 @@
+"""What the processor tells the world: metrics, readiness, conditions."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from freshet.processor.assignment import Assignment
+from freshet.processor.partition import Counts
+from freshet.processor.runner import Flushed
+from freshet.processor.source import SourceWatch
+from freshet.runtime import metrics
+from freshet.spec.definition import FeatureSet
+
+log = logging.getLogger(__name__)
+
+_UPDATE_MS = 1_000
+
+
+class Report:
+    """Collects counts of all owned partitions into metrics, about once a second."""
+
+    def __init__(self, featureset: FeatureSet, assignment: Assignment, source: SourceWatch) -> None:
+        self._name = featureset.name
+        self._assignment = assignment
+        self._source = source
+        self._updated_ms = 0
+        self.counts = Counts()
+        """Shared by the owners of all partitions."""
+        self.problem: str | None = None
+        """Why nothing is processed at all."""
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether every assigned partition is worked on; names what is not."""
+        problem = self.problem or self._source.problem
+        waiting = {str(p): f"{w.reason}: {w.sentence}" for p, w in sorted(self._assignment.waiting.items())}
+        runners = dict(self._assignment.runners)
+        details = {
+            "featureset": self._name,
+            "partitions": sorted(runners),
+            "rebuilding": sorted(p for p, r in runners.items() if not r.owner.complete),
+            "stopped": waiting,
+            "problem": problem,
+        }
+        return problem is None and not waiting, details
+
+    def computed(self, seconds: float) -> None:
+        """A batch was taken into memory."""
+        metrics.FEATURE_COMPUTATION_SECONDS.labels(self._name).observe(seconds)
+
+    def flushed(self, done: Flushed) -> None:
+        """A flush was acknowledged."""
+        metrics.FLUSH_SECONDS.labels(self._name).observe(done.seconds)
+        if done.freshness_ms is not None:
+            metrics.FRESHNESS_SECONDS.labels(self._name).observe(done.freshness_ms / 1000)
+
+    def kafka_error(self, error: KafkaError) -> None:
+        """The client reports a problem that it goes on from by itself."""
+        log.warning("Kafka reports a problem", extra={"code": error.name(), "error": error.str()})
+
+    def update(self, now_ms: int) -> None:
+        """Moves the counts into the metrics."""
+        if now_ms - self._updated_ms < _UPDATE_MS:
+            return
+        self._updated_ms = now_ms
+        counts, name = self.counts, self._name
+        metrics.EVENTS_PROCESSED.labels(name).inc(counts.processed)
+        metrics.EVENTS_DUPLICATE.labels(name).inc(counts.duplicates)
+        metrics.EVENTS_LATE.labels(name).inc(counts.late)
+        metrics.EVENTS_CLAMPED.labels(name).inc(counts.clamped)
+        metrics.EVENTS_TOO_LATE.labels(name).inc(counts.too_late)
+        metrics.EXPRESSION_NULLS.labels(name).inc(counts.nulls)
+        metrics.CACHE_HITS.labels(name).inc(counts.hits)
+        metrics.CACHE_MISSES.labels(name).inc(counts.misses)
+        for reason, count in counts.rejected.items():
+            metrics.EVENTS_FAILED.labels(name, reason.value).inc(count)
+        counts.clear()

@@ -1,0 +1,261 @@
+"""The processor: raw events in, states, feature vectors and dead letters out. One process, one FeatureSet.
+
+The main thread polls, decodes and computes; one I/O thread speaks to the store, in order. Several processes share the
+partitions by Kafka's consumer group.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from freshet.processor.assignment import Assignment, Failure
+from freshet.processor.outputs import Outputs
+from freshet.processor.partition import Compiled, Limits, PartitionOwner, SourceChanged
+from freshet.processor.records import Records
+from freshet.processor.report import Report
+from freshet.processor.runner import Pace
+from freshet.processor.source import SourceWatch
+from freshet.runtime import logs, metrics
+from freshet.runtime.settings import ProcessorSettings
+from freshet.runtime.shutdown import Stop
+from freshet.spec import naming
+from freshet.spec.definition import FeatureSet
+from freshet.spec.load import ManifestError, load_featuresets
+from freshet.stores import kafka
+from freshet.stores.fence import PartitionFence
+from freshet.stores.redis import connect, require_noeviction
+
+log = logging.getLogger(__name__)
+
+_BATCH = 10_000
+_REVOKE_MS = 3_000
+"""Longest time that a hand-over may take: peers wait for it."""
+_COMMIT_MS = 1_000
+
+
+def run(settings: ProcessorSettings) -> None:
+    """Processes one FeatureSet until SIGTERM or SIGINT, then writes what is in memory and returns.
+
+    Raises ManifestError, ConfigurationError for what has to be mended before a start makes sense.
+    """
+    logs.configure("processor", settings.log_format, settings.log_level)
+    featureset = choose(load_featuresets(settings.manifests), settings.featureset)
+    stop = Stop()
+    processor = Processor(settings, featureset)
+    server = metrics.serve(settings.metrics_host, settings.metrics_port, processor.report.ready)
+    log.info("processor started", extra={"featureset": featureset.name, "revision": featureset.definition.revision})
+    gc.collect()
+    gc.freeze()
+    try:
+        processor.loop(stop)
+    finally:
+        processor.close(settings.grace_seconds)
+        server.shutdown()
+
+
+class Processor:
+    """Everything that one process holds."""
+
+    def __init__(self, settings: ProcessorSettings, featureset: FeatureSet) -> None:
+        self._settings = settings
+        self._featureset = featureset
+        self._compiled = Compiled.of(featureset)
+        self._topic = featureset.source.topic
+        group = naming.consumer_group(settings.namespace, featureset.name, featureset.definition.revision)
+        self._io = ThreadPoolExecutor(1, "store")
+        self._store = connect(settings.redis)
+        self._producer: Producer = kafka.producer(settings.kafka, featureset.source.partitioner)
+        self._consumer: Consumer = kafka.consumer(settings.kafka, group)
+        self._source = SourceWatch(settings.kafka, featureset.source)
+        self._assignment = Assignment(
+            self._consumer, self._topic, self._own, self._io, Pace(settings.coalesce_ms), featureset.name
+        )
+        self.report = Report(featureset, self._assignment, self._source)
+        self._behind = False
+        self._committed_ms = 0
+
+    def loop(self, stop: Stop) -> None:
+        """Polls and computes until told to stop."""
+        self._wait_for_store(stop)
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        while not stop.is_set():
+            self._take(self._poll())
+            self._producer.poll(0)
+            now = now_ms()
+            for flushed in self._assignment.step(now, behind=self._behind):
+                self.report.flushed(flushed)
+            self._assignment.retry(now)
+            self._watch_source(now)
+            self._commit(now)
+            self.report.update(now)
+
+    def close(self, grace_seconds: float) -> None:
+        """Leaves the group, which drains every partition first, and closes all connections."""
+        self._consumer.close()
+        left = self._producer.flush(grace_seconds / 2)
+        if left:
+            log.warning("outputs were not acknowledged in time; they will be sent again", extra={"messages": left})
+        self._io.shutdown(wait=True)
+        self._store.close()
+        log.info("processor stopped")
+
+    def _wait_for_store(self, stop: Stop) -> None:
+        """An eviction policy that forgets states is refused before anything is written (§6.10)."""
+        while not stop.is_set():
+            try:
+                require_noeviction(self._store)
+                return
+            except Failure as error:
+                self.report.problem = f"store: {error}"
+                log.warning("store not reachable", extra={"error": str(error)})
+                stop.wait(1.0)
+        self.report.problem = None
+
+    def _poll(self) -> list[Message]:
+        """What is there now; waits a moment if nothing is."""
+        wait = 0.005 if any(r.busy for r in self._assignment.runners.values()) else 0.1
+        first = self._consumer.poll(wait)
+        if first is None:
+            self._behind = False
+            return []
+        more = self._consumer.consume(_BATCH, 0)
+        self._behind = len(more) >= _BATCH // 2
+        return [first, *more]
+
+    def _take(self, messages: list[Message]) -> None:
+        parts: dict[int, list[Message]] = {}
+        for message in messages:
+            error = message.error()
+            if error is None:
+                parts.setdefault(message.partition(), []).append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
+                self._reached_end(message.partition(), message.offset())
+            else:
+                self.report.kafka_error(error)
+        for partition, part in parts.items():
+            self._take_partition(partition, part)
+
+    def _take_partition(self, partition: int, messages: list[Message]) -> None:
+        runner = self._assignment.runners.get(partition)
+        if runner is None:
+            return
+        if not runner.confirm(messages[0].offset()):
+            self._assignment.restart(partition, runner.owner.position)
+            return
+        began = time.perf_counter()
+        try:
+            runner.take(to_records(messages), now_ms())
+        except Failure as error:
+            self._assignment.stop(partition, error, now_ms())
+        self.report.computed(time.perf_counter() - began)
+
+    def _reached_end(self, partition: int, offset: int) -> None:
+        """The end of the log may lie beyond its last record: control records have offsets too."""
+        runner = self._assignment.runners.get(partition)
+        if runner is None:
+            return
+        if runner.confirm(offset):
+            runner.owner.reached(offset)
+        else:
+            self._assignment.restart(partition, runner.owner.position)
+
+    def _own(self, partition: int) -> tuple[PartitionOwner, int]:
+        """Takes over one partition: the store's offset is where consuming starts."""
+        fs, settings = self._featureset, self._settings
+        topic = self._source.current()
+        tag = naming.tag(settings.namespace, fs.name, fs.definition.revision, partition)
+        source = {
+            "freshet-featureset": f"{settings.namespace}/{fs.name}/{fs.definition.revision}",
+            "freshet-topic": self._topic,
+            "freshet-topic-id": topic.topic_id,
+            "freshet-partition": str(partition),
+        }
+        outputs = Outputs(self._producer, fs, source=source, dead_letter_topic=settings.dead_letter_topic)
+        owner = PartitionOwner(
+            fs,
+            partition,
+            PartitionFence(self._store, tag),
+            outputs,
+            compiled=self._compiled,
+            io=lambda call: self._io.submit(call).result(),
+            limits=Limits(resident_entities=settings.resident_entities),
+            counts=self.report.counts,
+        )
+        start, end = kafka.log_bounds(self._consumer, self._topic, partition)
+        offset = self._io.submit(owner.take_over, topic.topic_id, start, end).result()
+        return owner, offset
+
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assignment.assigned([p.partition for p in partitions], now_ms())
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = [p.partition for p in partitions]
+        self._assignment.drain(numbers, now_ms, now_ms() + _REVOKE_MS, lambda: self._producer.poll(0.002))
+        self._assignment.dropped(numbers)
+        consumer.incremental_unassign(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assignment.dropped([p.partition for p in partitions])
+        consumer.incremental_unassign(partitions)
+
+    def _watch_source(self, now: int) -> None:
+        """A topic made anew or with another number of partitions stops all work on it (§6.3, §6.6)."""
+        problem = self._source.look(now)
+        if problem:
+            for partition in list(self._assignment.runners):
+                self._assignment.stop(partition, SourceChanged(problem), now)
+
+    def _commit(self, now: int) -> None:
+        """Kafka's committed offsets: for lag tools and autoscaling only (§6.7)."""
+        if now - self._committed_ms < _COMMIT_MS:
+            return
+        self._committed_ms = now
+        places = []
+        for p, runner in self._assignment.runners.items():
+            if runner.acknowledged is not None:
+                places.append(TopicPartition(self._topic, p, runner.acknowledged))
+                runner.acknowledged = None
+        if places:
+            try:
+                self._consumer.commit(offsets=places, asynchronous=True)
+            except KafkaException as error:
+                log.info("offsets not committed; lag tools see older ones", extra={"error": str(error)})
+
+
+def choose(featuresets: list[FeatureSet], name: str | None) -> FeatureSet:
+    """The FeatureSet that this process is for. Raises ManifestError if that is not clear."""
+    names = ", ".join(sorted(fs.name for fs in featuresets))
+    chosen = [fs for fs in featuresets if name in (None, fs.name)]
+    if len(chosen) != 1:
+        wanted = f'there is no FeatureSet "{name}"' if name else "a processor works on one FeatureSet"
+        raise ManifestError(f"FRESHET_FEATURESET: {wanted}; the manifests hold {names}: name one of them")
+    return chosen[0]
+
+
+def to_records(messages: list[Message]) -> Records:
+    """Messages of one partition as columns."""
+    size = len(messages)
+    return Records(
+        np.fromiter((m.offset() for m in messages), np.int64, size),
+        np.fromiter((m.timestamp()[1] for m in messages), np.int64, size),
+        [m.value() for m in messages],
+        lambda i: _bytes(messages[i].key()),
+    )
+
+
+def _bytes(key: Any) -> bytes | None:
+    return key.encode() if isinstance(key, str) else key
+
+
+def now_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000

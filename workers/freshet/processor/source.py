@@ -1,0 +1,51 @@
+"""Watching the source topic: made anew, or with another number of partitions, it is not the log that states are of."""
+
+from __future__ import annotations
+
+import logging
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from freshet.spec.definition import Source
+from freshet.stores.kafka import TopicInfo, describe_topic
+
+log = logging.getLogger(__name__)
+
+_LOOK_MS = 10_000
+
+
+class SourceWatch:
+    """What is known of the source topic."""
+
+    def __init__(self, admin: AdminClient, source: Source) -> None:
+        self._admin = admin
+        self._source = source
+        self._looked_ms = 0
+        self.problem: str | None = None
+        """Why nothing of this topic may be processed."""
+
+    def current(self) -> TopicInfo:
+        """The topic as it is now. Raises KafkaException if it is missing or Kafka does not answer."""
+        info = describe_topic(self._admin, self._source.topic)
+        self.problem = self._judge(info)
+        return info
+
+    def look(self, now_ms: int) -> str | None:
+        """Looks at the topic every now and then; returns why work on it has to stop."""
+        if now_ms - self._looked_ms >= _LOOK_MS:
+            self._looked_ms = now_ms
+            try:
+                self.current()
+            except KafkaException as error:
+                log.warning("source topic could not be looked at", extra={"error": str(error)})
+        return self.problem
+
+    def _judge(self, info: TopicInfo) -> str | None:
+        wanted = self._source.partitions
+        if info.partitions != wanted:
+            return (
+                f"topic {self._source.topic} has {info.partitions} partitions, spec.source.partitions is {wanted}: "
+                "keys would move; make the numbers equal"
+            )
+        return None

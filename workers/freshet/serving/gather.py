@@ -1,0 +1,122 @@
+"""Concurrent requests become one read (design §7, §9).
+
+Requests of one turn of the event loop, and all that arrive while a read is under way, form the next read. There
+is no timer: a lone request waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from freshet.serving.catalogue import Served
+from freshet.serving.documents import PartTexts, document, single_document
+from freshet.serving.problems import Problem
+from freshet.serving.reads import Answers, Reads
+from freshet.serving.selection import Part, Selection
+
+MAX_GATHERED = 1000
+"""Requests of one read; a longer queue is read in several rounds, so that the first need not wait for the last."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    selection: Selection
+    key: str
+    single: bool
+    """Whether the answer is one feature's document."""
+    done: asyncio.Future[bytes]
+
+
+class Gatherer:
+    """Answers single-entity requests together."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def answer(self, selection: Selection, key: str, single: bool) -> asyncio.Future[bytes]:
+        """The JSON document of an entity. The future raises Problem."""
+        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(selection, key, single, done))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._drain())
+        return done
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_GATHERED], self._waiting[MAX_GATHERED:]
+                await self._answer(batch)
+        finally:
+            self._task = None
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        """Sets every future of the batch, whatever happens."""
+        try:
+            answers = await self._reads.read(_wanted(batch))
+            rendered = _Rendered(answers)
+            for waiting in batch:
+                if waiting.done.done():
+                    continue  # its client has gone
+                try:
+                    waiting.done.set_result(rendered.document(waiting))
+                except Problem as problem:
+                    waiting.done.set_exception(problem)
+        except Exception as error:
+            if not isinstance(error, Problem):
+                _log.exception("a read failed")
+            for waiting in batch:
+                if not waiting.done.done():
+                    waiting.done.set_exception(error)
+
+
+class _Rendered:
+    """The texts of each part of each selection, made when first needed."""
+
+    def __init__(self, answers: dict[Served, Answers]) -> None:
+        self._answers = answers
+        self._texts: dict[tuple[Part, int], PartTexts] = {}
+        self._names: dict[str, bytes] = {}
+
+    def document(self, waiting: _Waiting) -> bytes:
+        """Raises Problem if one of the entity's FeatureSets cannot answer."""
+        selection, key = waiting.selection, waiting.key
+        name = self._names.get(selection.key)
+        if name is None:
+            name = self._names[selection.key] = msgspec.json.encode(selection.key)
+        if waiting.single:
+            texts, row = self._place(selection.parts[0], key)
+            return single_document(name, key, texts.single(row, selection.bounds))
+        members = []
+        for part in selection.parts:
+            texts, row = self._place(part, key)
+            members.append(texts.members(row, selection.bounds))
+        return document(name, key, members)
+
+    def _place(self, part: Part, key: str) -> tuple[PartTexts, int]:
+        answers = self._answers[part.served]
+        problem = answers.problems.get(key)
+        if problem is not None:
+            raise problem
+        index, row = answers.rows[key]
+        found = self._texts.get((part, index))
+        if found is None:
+            found = self._texts[part, index] = PartTexts(part, answers.vectors[index])
+        return found, row
+
+
+def _wanted(batch: Sequence[_Waiting]) -> dict[Served, list[str]]:
+    """The distinct keys that a batch needs of each FeatureSet."""
+    found: dict[Served, dict[str, None]] = {}
+    for waiting in batch:
+        for part in waiting.selection.parts:
+            found.setdefault(part.served, {})[waiting.key] = None
+    return {served: list(keys) for served, keys in found.items()}

@@ -1,0 +1,122 @@
+"""From entity keys to feature vectors: cache, one store round trip, one engine call for each FeatureSet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from freshet.engine.layout import LayoutError
+from freshet.engine.reader import Vectors
+from freshet.serving.cache import State, StateCache
+from freshet.serving.catalogue import Served, incomplete
+from freshet.serving.metrics import ServingMetrics
+from freshet.serving.problems import Problem, unavailable
+from freshet.stores.reader import OnlineReader, StoreDown
+
+
+def wall_ms() -> int:
+    """Now, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Answers:
+    """Vectors of some entities of one FeatureSet, and why others have none."""
+
+    vectors: list[Vectors] = field(default_factory=list)
+    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """key → (index into `vectors`, row). Nearly always one vector; more only after a damaged state."""
+    problems: dict[str, Problem] = field(default_factory=dict)
+
+
+class Reads:
+    """Reads of any number of entities at once."""
+
+    def __init__(
+        self,
+        store: OnlineReader,
+        cache: StateCache,
+        metrics: ServingMetrics,
+        clock: Callable[[], int] = wall_ms,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._metrics = metrics
+        self._clock = clock
+
+    async def read(self, wanted: Mapping[Served, Sequence[str]]) -> dict[Served, Answers]:
+        """Answers for distinct keys of each FeatureSet. Raises Problem (503) if the store cannot be asked."""
+        answers = {served: Answers() for served in wanted}
+        states = await self._states(wanted, answers)
+        now_ms = self._clock()
+        for served, known in states.items():
+            if known:
+                self._compute(served, list(known), list(known.values()), now_ms, answers[served])
+        return answers
+
+    async def _states(
+        self, wanted: Mapping[Served, Sequence[str]], answers: dict[Served, Answers]
+    ) -> dict[Served, dict[str, State]]:
+        asked = self._cache.now()
+        states: dict[Served, dict[str, State]] = {served: {} for served in wanted}
+        missing: list[tuple[Served, str]] = []
+        total = 0
+        for served, keys in wanted.items():
+            total += len(keys)
+            if not self._cache.enabled:
+                missing += [(served, key) for key in keys]
+                continue
+            for key in keys:
+                found = self._cache.get((served, key), asked)
+                if found is None:
+                    missing.append((served, key))
+                else:
+                    states[served][key] = found[0]
+        self._metrics.cache(total - len(missing), len(missing))
+        if missing:
+            await self._fetch(missing, states, answers, asked)
+        return states
+
+    async def _fetch(
+        self,
+        missing: Sequence[tuple[Served, str]],
+        states: dict[Served, dict[str, State]],
+        answers: dict[Served, Answers],
+        asked: float,
+    ) -> None:
+        partitions = [served.partition(key) for served, key in missing]
+        requests = [(served.tags[p], key) for (served, key), p in zip(missing, partitions, strict=True)]
+        try:
+            fetched = await self._store.fetch(requests)
+        except StoreDown as error:
+            self._metrics.store_errors.inc()
+            raise unavailable("store_down", "the online store does not answer: try again shortly") from error
+        for place, partition, found in zip(missing, partitions, fetched, strict=True):
+            served, key = place
+            if not found.complete:
+                answers[served].problems[key] = incomplete(served, partition, found.started)
+                continue
+            states[served][key] = found.blob
+            self._cache.put(place, found.blob, asked)
+
+    def _compute(self, served: Served, keys: list[str], blobs: list[State], now_ms: int, answers: Answers) -> None:
+        """One vector; where a state is not readable, halves down to it, so that it spoils no other's answer."""
+        started = time.perf_counter()
+        try:
+            vectors = served.reader.read(keys, blobs, now_ms)
+        except LayoutError as error:
+            if len(keys) == 1:
+                message = (
+                    f"the stored state of this entity is not one of revision {served.definition.revision}: {error}"
+                )
+                answers.problems[keys[0]] = unavailable("state_unreadable", message)
+                return
+            half = len(keys) // 2
+            self._compute(served, keys[:half], blobs[:half], now_ms, answers)
+            self._compute(served, keys[half:], blobs[half:], now_ms, answers)
+            return
+        self._metrics.computed(served.name, time.perf_counter() - started, vectors.nulls)
+        index = len(answers.vectors)
+        answers.vectors.append(vectors)
+        answers.rows.update((key, (index, row)) for row, key in enumerate(keys))

@@ -1,0 +1,66 @@
+"""Problems of a manifest: found all at once, each with the place it stands at, so that one run shows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+Path = tuple[str | int, ...]
+"""Where in the document a value stands: names of fields and indices into lists."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing to mend.
+
+    `in_key` says that the field's name is at fault and not its value.
+    """
+
+    path: Path
+    message: str
+    in_key: bool = False
+
+
+class ManifestError(ValueError):
+    """A manifest cannot be used. Its text has one `file:line: path: message` a line."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
+def path_text(path: Path) -> str:
+    """`("spec", "features", 3)` as `spec.features[3]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?` for the nearest of `known`, or nothing."""
+    near = get_close_matches(given[:100], [name for name in known if name != given], n=1, cutoff=0.7)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def quoted(value: object) -> str:
+    """A value of the manifest as a message shows it: short, on one line."""
+    if isinstance(value, str):
+        shown = value if len(value) <= 80 else value[:77] + "…"
+        return '"' + "".join(c if c.isprintable() else "�" for c in shown) + '"'
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if isinstance(value, dict):
+        return "a mapping"
+    return repr(value)[:80]
+
+
+def any_of(words: Iterable[str]) -> str:
+    """`"a", "b" or "c"`."""
+    shown = [f'"{word}"' for word in words]
+    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " or " + shown[-1]
