@@ -55,6 +55,8 @@ class Rows:
     def merge(self, rows: Floats, starts: Ints) -> Floats:
         """Merges runs of rows: (n, width) and the first index of each run → (runs, width)."""
         out = np.empty((len(starts), self.width))
+        if not len(starts):
+            return out
         for ufunc, columns in self._blocks:
             out[:, columns] = ufunc.reduceat(rows[:, columns], starts, axis=0)
         for accumulator, columns in self._own:

@@ -74,7 +74,8 @@ class Tiles:
         changed.
         """
         count = self.count[slots]
-        last = np.where(count > 0, self.data[self.begin[slots] + np.maximum(count, 1) - 1, 0], -np.inf)
+        ends = np.where(count > 0, self.begin[slots] + count - 1, 0)
+        last = np.where(count > 0, self.data[ends, 0], -np.inf)
         late = starts < last
         body: Bools = starts != last
         if late.any():

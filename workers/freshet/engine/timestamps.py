@@ -117,7 +117,7 @@ def _read(text: NDArray[np.uint8], fraction: int, zulu: bool) -> tuple[Ints, Boo
     digit = text - np.uint8(48)  # wraps around below '0', so that one comparison finds every non-digit
     zone = 19 + (fraction + 1 if fraction else 0)
     places = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, *range(20, 20 + fraction)]
-    good: Bools = (digit[places] <= 9).all(axis=0)
+    good: Bools = np.asarray(np.all(digit[places] <= 9, axis=0), np.bool_)
     good &= (text[4] == 45) & (text[7] == 45) & (text[13] == 58) & (text[16] == 58)
     good &= (text[10] == 84) | (text[10] == 116) | (text[10] == 32)
     if fraction:
@@ -144,7 +144,7 @@ def _shift(text: NDArray[np.uint8], wide: Ints, zone: int, ms: Ints) -> Bools:
     places = [zone + 1, zone + 2, zone + 4, zone + 5]
     hours, minutes = (wide[i] * 10 + wide[i + 1] for i in (zone + 1, zone + 4))
     plus, minus = text[zone] == 43, text[zone] == 45
-    good: Bools = (wide[places] <= 9).all(axis=0)
+    good: Bools = np.asarray(np.all(wide[places] <= 9, axis=0), np.bool_)
     good &= (plus | minus) & (text[zone + 3] == 58)
     good &= (hours <= 23) & (minutes <= 59)
     ms -= np.where(plus, 1, -1) * (hours * 60 + minutes) * 60_000

@@ -52,8 +52,15 @@ class StateCache:
             return
         self._entries.pop(place, None)
         self._entries[place] = (asked, state)
-        while len(self._entries) > self._max_entries:
-            del self._entries[next(iter(self._entries))]
+        self._drop_old(asked)
+
+    def _drop_old(self, now: float) -> None:
+        """The entries stand in the order of their age, so looking at the first ones is enough."""
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if len(self._entries) <= self._max_entries and now - self._entries[oldest][0] <= self._max_age:
+                return
+            del self._entries[oldest]
 
     def clear(self) -> None:
         self._entries.clear()

@@ -7,7 +7,6 @@ is no timer: a lone request waits for nobody.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +20,6 @@ from freshet.serving.selection import Part, Selection
 
 MAX_GATHERED = 1000
 """Requests of one read; a longer queue is read in several rounds, so that the first need not wait for the last."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,8 +68,6 @@ class Gatherer:
                 except Problem as problem:
                     waiting.done.set_exception(problem)
         except Exception as error:
-            if not isinstance(error, Problem):
-                _log.exception("a read failed")
             for waiting in batch:
                 if not waiting.done.done():
                     waiting.done.set_exception(error)

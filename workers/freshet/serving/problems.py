@@ -78,6 +78,11 @@ def unavailable(code: str, message: str) -> Problem:
     return Problem(503, code, message)
 
 
+def unexpected() -> Problem:
+    """Our own mistake. It is logged where it is caught; a client may try again, as nothing depends on one request."""
+    return unavailable("unexpected", "the request met an unexpected condition, which is logged: try again")
+
+
 def shown(given: str) -> str:
     """A user's text, quoted and cut to a length that fits an error."""
     return repr(given if len(given) <= 80 else given[:77] + "…")

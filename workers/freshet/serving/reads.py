@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from freshet.engine.layout import LayoutError
 from freshet.engine.reader import Vectors
+from freshet.serving import measure
 from freshet.serving.cache import State, StateCache
 from freshet.serving.catalogue import Served, incomplete
-from freshet.serving.metrics import ServingMetrics
 from freshet.serving.problems import Problem, unavailable
 from freshet.stores.reader import OnlineReader, StoreDown
 
@@ -37,12 +37,10 @@ class Reads:
         self,
         store: OnlineReader,
         cache: StateCache,
-        metrics: ServingMetrics,
         clock: Callable[[], int] = wall_ms,
     ) -> None:
         self._store = store
         self._cache = cache
-        self._metrics = metrics
         self._clock = clock
 
     async def read(self, wanted: Mapping[Served, Sequence[str]]) -> dict[Served, Answers]:
@@ -61,9 +59,8 @@ class Reads:
         asked = self._cache.now()
         states: dict[Served, dict[str, State]] = {served: {} for served in wanted}
         missing: list[tuple[Served, str]] = []
-        total = 0
         for served, keys in wanted.items():
-            total += len(keys)
+            before = len(missing)
             if not self._cache.enabled:
                 missing += [(served, key) for key in keys]
                 continue
@@ -73,7 +70,8 @@ class Reads:
                     missing.append((served, key))
                 else:
                     states[served][key] = found[0]
-        self._metrics.cache(total - len(missing), len(missing))
+            misses = len(missing) - before
+            measure.cache(served.name, len(keys) - misses, misses)
         if missing:
             await self._fetch(missing, states, answers, asked)
         return states
@@ -90,7 +88,6 @@ class Reads:
         try:
             fetched = await self._store.fetch(requests)
         except StoreDown as error:
-            self._metrics.store_errors.inc()
             raise unavailable("store_down", "the online store does not answer: try again shortly") from error
         for place, partition, found in zip(missing, partitions, fetched, strict=True):
             served, key = place
@@ -116,7 +113,7 @@ class Reads:
             self._compute(served, keys[:half], blobs[:half], now_ms, answers)
             self._compute(served, keys[half:], blobs[half:], now_ms, answers)
             return
-        self._metrics.computed(served.name, time.perf_counter() - started, vectors.nulls)
+        measure.computed(served.name, time.perf_counter() - started, vectors.nulls)
         index = len(answers.vectors)
         answers.vectors.append(vectors)
         answers.rows.update((key, (index, row)) for row, key in enumerate(keys))

@@ -1,0 +1,145 @@
+"""One real Apache Kafka node (KRaft: broker and controller in one process) on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from freshet.dev.children import kill, spawn, stop, tail
+from freshet.dev.kafka_files import CACHE, classpath, java
+from freshet.dev.ports import HOST, free_ports, listens
+
+_CLUSTER_ID = "ZnJlc2hldC1kZXYtMDAwMA"
+# The serial collector and the first compiler alone start fastest and leave the second core to the services.
+_JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dorg.apache.logging.log4j.level=WARN")
+
+
+class ServerFailed(Exception):
+    """An embedded server did not start; the text has the end of its log."""
+
+
+class EmbeddedKafka:
+    """A single-node Kafka whose data and logs are in one folder.
+
+    Stopped or killed, it can be started again on the same folder and port. Topics are not created by mere use.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        heap_megabytes: int = 512,
+        properties: Mapping[str, str] | None = None,
+        cache: Path = CACHE,
+    ) -> None:
+        """`port` 0: a free one, kept for later starts. `properties` go into server.properties last."""
+        self.folder = folder
+        self.log = folder / "kafka.log"
+        self.port = port
+        self._heap_megabytes = heap_megabytes
+        self._properties = dict(properties or {})
+        self._cache = cache
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` for `bootstrap.servers`."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running server. Raises ServerFailed where it was not launched."""
+        if self._process is None:
+            raise ServerFailed("Kafka is not running: call start() first")
+        return self._process
+
+    def launch(self) -> None:
+        """Starts the process without waiting until it answers. Raises NotInstalled, ServerFailed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = self._write_settings()
+        program = [str(java()), f"-Xmx{self._heap_megabytes}m", *_JAVA_OPTIONS, "-cp", classpath(self._cache)]
+        self._format([*program, "kafka.tools.StorageTool", "format", "--ignore-formatted"], settings)
+        self._process = spawn([*program, "kafka.Kafka", str(settings)], self.log, folder=self.folder)
+
+    def wait(self, timeout_seconds: float = 60) -> None:
+        """Returns when clients can use it. Raises ServerFailed with the end of its log when it ends or takes too long."""
+        deadline = time.monotonic() + timeout_seconds
+        while not (listens(self.port) and self._answers()):
+            if self.process.poll() is not None:
+                raise ServerFailed(f"Kafka ended with exit code {self.process.returncode}:\n{tail(self.log)}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"Kafka did not answer within {timeout_seconds:g} s:\n{tail(self.log)}")
+            time.sleep(0.05)
+
+    def start(self, timeout_seconds: float = 60) -> Self:
+        """Launches and waits. Raises NotInstalled, ServerFailed."""
+        self.launch()
+        self.wait(timeout_seconds)
+        return self
+
+    def stop(self, grace_seconds: float = 10) -> None:
+        """Ends it in order. Does nothing when it does not run."""
+        if self._process is not None:
+            stop(self._process, grace_seconds)
+            self._process = None
+
+    def kill(self) -> None:
+        """Ends it as a crash would (SIGKILL)."""
+        kill(self.process)
+        self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _write_settings(self) -> Path:
+        # The controller's port is never used by clients: any free one will do, a new one for each start.
+        if self.port == 0:
+            self.port, controller = free_ports(2)
+        else:
+            (controller,) = free_ports(1)
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{HOST}:{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{controller}",
+            "log.dirs": str(self.folder / "data"),
+            "auto.create.topics.enable": "false",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+            "log.retention.check.interval.ms": "60000",
+        } | self._properties
+        path = self.folder / "server.properties"
+        path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        return path
+
+    def _format(self, command: list[str], settings: Path) -> None:
+        if (self.folder / "data" / "meta.properties").exists():
+            return
+        child = spawn([*command, "--cluster-id", _CLUSTER_ID, "--config", str(settings)], self.log)
+        if child.wait() != 0:
+            raise ServerFailed(f"Kafka's storage could not be prepared:\n{tail(self.log)}")
+
+    def _answers(self) -> bool:
+        # log_level 0: a refused connection is what we are waiting to end, not news for the terminal.
+        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 2000})
+        try:
+            return bool(client.list_topics(timeout=2).brokers)
+        except KafkaException:
+            return False

@@ -1,0 +1,197 @@
+"""All configuration of the services, read from the environment in this one place.
+
+Each service has one frozen dataclass; a unit is part of the name, the reason stands under the field. Every problem
+of a mapping is reported at once, so that a deployment is mended in one round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from freshet.runtime.secrets import masked
+from freshet.runtime.variables import (
+    ConfigurationError,
+    Variable,
+    choice,
+    number,
+    optional_text,
+    paths,
+    redis_url,
+    servers,
+    text,
+)
+
+__all__ = [
+    "ConfigurationError",
+    "IngestSettings",
+    "KafkaSettings",
+    "ProcessorSettings",
+    "ServiceSettings",
+    "ServingSettings",
+]
+
+_LEVELS = ("debug", "info", "warning", "error")
+_FIXED = frozenset(
+    {
+        "acks",
+        "auto.offset.reset",
+        "bootstrap.servers",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+        "enable.partition.eof",
+        "group.id",
+        "isolation.level",
+        "partition.assignment.strategy",
+        "partitioner",
+    }
+)
+"""librdkafka properties that correctness rests on; a file may not set them."""
+
+
+def _from(variable: str, parse: Callable[[str], Any]) -> dict[str, Variable]:
+    return {"variable": Variable(variable, parse)}
+
+
+class _Environment:
+    """Gives a dataclass whose fields name their variables a constructor from a mapping."""
+
+    @classmethod
+    def from_environment(cls, mapping: Mapping[str, str]) -> Self:
+        """The settings that these variables mean; an empty value counts as absent.
+
+        Raises ConfigurationError, one line a problem.
+        """
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for one in dataclasses.fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
+            required = one.default is dataclasses.MISSING
+            try:
+                if "nested" in one.metadata:
+                    values[one.name] = one.metadata["nested"].from_environment(mapping)
+                else:
+                    one.metadata["variable"].read(mapping, one.name, required, values)
+            except ConfigurationError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return cls(**values)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings by field name as plain values, secrets masked: what a service prints at its start."""
+        return {name: masked(name, value) for name, value in dataclasses.asdict(self).items()}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaSettings(_Environment):
+    """How to reach Kafka."""
+
+    bootstrap: str = field(metadata=_from("FRESHET_KAFKA", servers))
+    """host:port of one or more brokers, comma-separated: where a client learns of all others."""
+    config_file: Path | None = field(default=None, metadata=_from("FRESHET_KAFKA_CONFIG", Path))
+    """librdkafka properties (`key=value` lines), for TLS and SASL; a file, because it holds secrets."""
+
+    def properties(self) -> dict[str, str]:
+        """The content of `config_file`. Raises ConfigurationError if it cannot be read or sets a fixed property."""
+        if self.config_file is None:
+            return {}
+        try:
+            lines = self.config_file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"FRESHET_KAFKA_CONFIG: {self.config_file} cannot be read: {error}") from None
+        found: dict[str, str] = {}
+        for place, line in enumerate((line.strip() for line in lines), 1):
+            if not line or line.startswith(("#", "!")):
+                continue
+            name, separator, value = (part.strip() for part in line.partition("="))
+            where = f"FRESHET_KAFKA_CONFIG: {self.config_file}:{place}"
+            if not separator or not name:
+                raise ConfigurationError(f"{where}: not of the form property=value")
+            if name in _FIXED:
+                raise ConfigurationError(f"{where}: {name} is set by Freshet and cannot be changed; remove the line")
+            found[name] = value
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings(_Environment):
+    """What every service has."""
+
+    manifests: tuple[Path, ...] = field(metadata=_from("FRESHET_MANIFESTS", paths))
+    """Files or folders with FeatureSets, comma-separated."""
+    namespace: str = field(default="default", metadata=_from("FRESHET_NAMESPACE", text))
+    """Part of store keys and consumer groups, so that several installations can share Kafka and Redis."""
+    metrics_host: str = field(default="0.0.0.0", metadata=_from("FRESHET_METRICS_HOST", text))  # noqa: S104  # pods are scraped from outside
+    """Address that metrics and probes are answered on."""
+    metrics_port: int = field(default=8082, metadata=_from("FRESHET_METRICS_PORT", number(0, 65535)))
+    """Port of /metrics, /health and /ready. 0: any free port."""
+    log_format: str = field(default="auto", metadata=_from("FRESHET_LOG_FORMAT", choice("auto", "json", "text")))
+    """auto: text on a terminal, else JSON lines."""
+    log_level: str = field(default="info", metadata=_from("FRESHET_LOG_LEVEL", choice(*_LEVELS)))
+    """Least severe level that is written."""
+    grace_seconds: float = field(default=25.0, metadata=_from("FRESHET_GRACE_SECONDS", number(0, 3600, whole=False)))
+    """Time to drain and flush after SIGTERM; below Kubernetes' 30 s, which end in SIGKILL."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSettings(ServiceSettings):
+    """Of `freshet ingest`."""
+
+    kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
+    host: str = field(default="0.0.0.0", metadata=_from("FRESHET_HOST", text))  # noqa: S104  # it is a network service
+    """Address that events are taken on."""
+    port: int = field(default=8080, metadata=_from("FRESHET_PORT", number(0, 65535)))
+    """Port of POST /ingest. 0: any free port."""
+    dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
+    """Made at start beside the topics of the manifests, so that a processor never waits for it."""
+    acknowledge_timeout_ms: int = field(
+        default=10_000, metadata=_from("FRESHET_ACKNOWLEDGE_TIMEOUT_MS", number(100, 300_000))
+    )
+    """Longest wait for the broker before a request is answered 503."""
+    producer_memory_mb: int = field(default=64, metadata=_from("FRESHET_PRODUCER_MEMORY_MB", number(1, 2000)))
+    """Events that wait for the broker; when it is full, requests are answered 429."""
+    body_memory_mb: int = field(default=256, metadata=_from("FRESHET_BODY_MEMORY_MB", number(11, 16_000)))
+    """Bodies of all requests in progress together; beyond it requests are answered 429."""
+    body_timeout_seconds: float = field(
+        default=30.0, metadata=_from("FRESHET_BODY_TIMEOUT_SECONDS", number(0.1, 600, whole=False))
+    )
+    """Longest time that a client may take to send one body."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessorSettings(ServiceSettings):
+    """Of `freshet processor`."""
+
+    kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
+    redis: str = field(metadata=_from("FRESHET_REDIS", redis_url))
+    """The online store: redis://, rediss:// or redis+cluster://host:port."""
+    featureset: str | None = field(default=None, metadata=_from("FRESHET_FEATURESET", optional_text))
+    """Which FeatureSet of the manifests this process works on; may be left out if they hold just one."""
+    dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
+    """Where events go that cannot be processed."""
+    coalesce_ms: int = field(default=10, metadata=_from("FRESHET_COALESCE_MS", number(0, 1000)))
+    """Longest time that a dirty entity waits in memory: freshness pays for it, fewer store writes repay it."""
+    resident_entities: int = field(
+        default=500_000, metadata=_from("FRESHET_RESIDENT_ENTITIES", number(1000, 100_000_000))
+    )
+    """Entities of a partition that stay in memory; others are loaded when events of them come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingSettings(ServiceSettings):
+    """Of `freshet serving`."""
+
+    redis: str = field(metadata=_from("FRESHET_REDIS", redis_url))
+    """The online store: redis://, rediss:// or redis+cluster://host:port."""
+    host: str = field(default="0.0.0.0", metadata=_from("FRESHET_HOST", text))  # noqa: S104  # it is a network service
+    """Address that features are read on."""
+    port: int = field(default=8083, metadata=_from("FRESHET_PORT", number(0, 65535)))
+    """Port of GET /features. 0: any free port."""
+    cache_age_ms: int = field(default=50, metadata=_from("FRESHET_CACHE_AGE_MS", number(0, 60_000)))
+    """Longest time that an entity's state is answered from memory: how much staler than the store a value may be."""
+    cache_entries: int = field(default=10_000, metadata=_from("FRESHET_CACHE_ENTRIES", number(1, 10_000_000)))
+    """Most entities' states that are held in memory."""

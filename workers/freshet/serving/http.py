@@ -1,0 +1,101 @@
+"""ASGI in front of the FastAPI app: the hot routes are answered here, everything is timed, every answer is JSON.
+
+FastAPI costs several times as much as the whole of a feature read, so `GET /features/…` never reaches it; routes
+that are called seldom do.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from freshet.serving import keys, measure
+from freshet.serving.gather import Gatherer
+from freshet.serving.problems import Problem, unexpected
+from freshet.serving.selection import Selection, Selector
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ENTITY_ROUTE = "/features/{entity}"
+FEATURE_ROUTE = "/features/{entity}/{feature}"
+_PREFIX = b"/features/"
+_CONTENT_TYPE = (b"content-type", b"application/json")
+
+_log = logging.getLogger(__name__)
+
+
+class Front:
+    """The ASGI application of serving."""
+
+    def __init__(self, app: App, selector: Selector, gatherer: Gatherer) -> None:
+        """`app` answers all other routes."""
+        self._app = app
+        self._selector = selector
+        self._gatherer = gatherer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        if scope["raw_path"].startswith(_PREFIX):
+            route, status = await self._features(scope, send)
+        else:
+            route, status = await self._cold(scope, receive, send)
+        measure.request(route, status, time.perf_counter() - started)
+
+    async def _features(self, scope: Scope, send: Send) -> tuple[str, int]:
+        route, status, headers = ENTITY_ROUTE, 200, None
+        try:
+            if scope["method"] not in ("GET", "HEAD"):
+                message = f"{scope['method']} is not allowed here; GET is"
+                raise Problem(405, "method_not_allowed", message, allow="GET, HEAD")
+            entity, _, feature = scope["raw_path"][len(_PREFIX) :].partition(b"/")
+            if feature:
+                route = FEATURE_ROUTE
+            selection, key = self._question(entity, feature, scope["query_string"])
+            body = await self._gatherer.answer(selection, key, bool(feature))
+        except Problem as problem:
+            status, body, headers = problem.status, problem.body(), problem.headers()
+        except Exception:
+            _log.exception("a request failed")
+            problem = unexpected()
+            status, body, headers = problem.status, problem.body(), problem.headers()
+        await respond(send, status, body, headers)
+        return route, status
+
+    def _question(self, entity: bytes, feature: bytes, query: bytes) -> tuple[Selection, str]:
+        if b"/" in feature:
+            raise Problem(404, "not_found", "no such route; a slash inside a key is written %2F")
+        key = keys.checked(keys.from_path(entity))
+        return self._selector.from_query(query, keys.from_path(feature) if feature else None), key
+
+    async def _cold(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
+        status = 0
+
+        async def watched(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            _log.exception("a request failed")  # the app has answered it before it raised
+        route = scope.get("route")
+        return getattr(route, "path", "other"), status
+
+
+async def respond(send: Send, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+    """One whole JSON answer."""
+    lines = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
+    if headers:
+        lines += [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})

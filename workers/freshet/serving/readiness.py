@@ -1,0 +1,50 @@
+"""Whether serving can answer: the store answers and some partition is complete; names what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from freshet.serving.catalogue import Catalogue
+from freshet.stores.reader import OnlineReader, StoreDown
+
+_FRESH_SECONDS = 0.5
+"""Probes of several callers share one look at the store."""
+
+
+class Readiness:
+    """Looks at the progress of every partition, at most every half second."""
+
+    def __init__(self, catalogue: Catalogue, store: OnlineReader) -> None:
+        self._catalogue = catalogue
+        self._store = store
+        self._looked = -_FRESH_SECONDS
+        self._found: tuple[bool, dict[str, Any]] = (False, {})
+        self._lock = asyncio.Lock()
+
+    async def look(self) -> tuple[bool, dict[str, Any]]:
+        """(ready, details). Ready while requests can be answered at any level (design §9)."""
+        async with self._lock:
+            if time.monotonic() - self._looked > _FRESH_SECONDS:
+                self._found = await self._look()
+                self._looked = time.monotonic()
+            return self._found
+
+    async def _look(self) -> tuple[bool, dict[str, Any]]:
+        places = [
+            (served.name, partition, tag)
+            for served in self._catalogue.served.values()
+            for partition, tag in enumerate(served.tags)
+        ]
+        try:
+            # The state asked for is nobody's: progress comes with every fetch.
+            fetched = await self._store.fetch([(tag, "") for _, _, tag in places])
+        except StoreDown:
+            return False, {"store": "down"}
+        missing: dict[str, list[int]] = {}
+        for (name, partition, _), found in zip(places, fetched, strict=True):
+            if not found.complete:
+                missing.setdefault(name, []).append(partition)
+        ready = sum(map(len, missing.values())) < len(places)
+        return ready, {"store": "ok", "incomplete_partitions": missing}

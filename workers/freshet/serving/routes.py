@@ -1,0 +1,111 @@
+"""The routes that are called seldom or with a body: a FastAPI app."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from freshet.runtime import metrics
+from freshet.serving import batch, bodies, describe, feast
+from freshet.serving.catalogue import Catalogue
+from freshet.serving.problems import Problem, invalid, unexpected
+from freshet.serving.reads import Reads
+from freshet.serving.selection import Selector
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Ready = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
+
+GET = ["GET", "HEAD"]
+
+
+def make_app(catalogue: Catalogue, selector: Selector, reads: Reads, ready: Ready, lifespan: Lifespan) -> FastAPI:
+    """`ready` says whether requests can be answered, with details."""
+    app = FastAPI(title="Freshet serving", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(Exception, _unexpected)
+    _add_catalogue(app, catalogue)
+    _add_health(app, ready)
+
+    @app.post("/features:batch")
+    async def features_batch(request: Request) -> Response:
+        asked = batch.parse(bodies.decode(await bodies.read(request)), selector)
+        return _json(await batch.answer(asked, reads))
+
+    @app.post("/get-online-features")
+    async def get_online_features(request: Request) -> Response:
+        try:
+            body = await bodies.read(request)
+            asked = feast.parse(_feast_object(body), catalogue)
+            return _json(await feast.answer(asked, reads))
+        except feast.Invalid as error:
+            return _json(error.body(), 422)
+        except Problem as problem:
+            return _json(feast.problem_body(problem), problem.status, problem.headers())
+
+    return app
+
+
+def _add_catalogue(app: FastAPI, catalogue: Catalogue) -> None:
+    @app.api_route("/featuresets", methods=GET)
+    async def featuresets() -> Response:
+        return _json(msgspec.json.encode(describe.listing(catalogue)))
+
+    @app.api_route("/featuresets/{name}", methods=GET)
+    async def featureset(name: str) -> Response:
+        return _json(msgspec.json.encode(describe.details(catalogue.find(name))))
+
+
+def _add_health(app: FastAPI, ready: Ready) -> None:
+    @app.api_route("/health", methods=GET)
+    async def health() -> Response:
+        return _json(b'{"status":"ok"}')
+
+    @app.api_route("/ready", methods=GET)
+    async def readiness() -> Response:
+        is_ready, details = await ready()
+        return _json(msgspec.json.encode({"ready": is_ready, **details}), 200 if is_ready else 503)
+
+    @app.api_route("/metrics", methods=GET)
+    async def exposition(request: Request) -> Response:
+        body, content_type = metrics.exposition(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+
+def _feast_object(body: bytes) -> dict[str, Any]:
+    try:
+        return bodies.decode(body)
+    except Problem as problem:
+        raise feast.Invalid([], problem.message) from None
+
+
+def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _json(error.body(), error.status, error.headers())
+
+
+async def _framework(request: Request, error: Exception) -> Response:
+    """What the router itself refuses, in our form."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        found = Problem(404, "not_found", "no such route; GET /featuresets tells what is served")
+    elif error.status_code == 405:
+        allow = (error.headers or {}).get("allow", "")
+        found = Problem(405, "method_not_allowed", f"{request.method} is not allowed here; {allow} is", allow=allow)
+    else:
+        found = invalid("bad_request", str(error.detail))
+    return await _problem(request, found)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return await _problem(request, unexpected())

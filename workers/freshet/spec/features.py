@@ -1,0 +1,122 @@
+"""One entry of `spec.features` as it is written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from freshet.spec.definition import Aggregate
+from freshet.spec.problems import any_of, did_you_mean, quoted
+from freshet.spec.rules import FeatureName, broken, duration
+from freshet.spec.windows import HOPS
+
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+MOST_WINDOWS = 16
+"""Of one feature."""
+
+PLANNED_AGGREGATES = ("distinct", "mode", "percentile", "last_n")
+"""Part of the language, not of this version."""
+
+PLANNED_FIELDS = {"n": "last_n", "percentile": "percentile", "percentiles": "percentile", "q": "percentile"}
+"""Fields of features that only planned aggregates have."""
+
+WINDOWED = frozenset(
+    {
+        Aggregate.COUNT,
+        Aggregate.SUM,
+        Aggregate.MEAN,
+        Aggregate.MIN,
+        Aggregate.MAX,
+        Aggregate.STDDEV,
+        Aggregate.VARIANCE,
+        Aggregate.FIRST,
+        Aggregate.LAST,
+        Aggregate.RATE,
+        Aggregate.TREND,
+    }
+)
+"""Aggregates that tiles hold, so over windows; the others live as long as the entity."""
+
+OF_VALUES = (WINDOWED - {Aggregate.COUNT, Aggregate.RATE}) | {Aggregate.EWMA}
+"""Aggregates of a value; the others are of the events themselves."""
+
+SESSIONS = frozenset({Aggregate.SESSION_ACTIVE, Aggregate.SESSION_COUNT, Aggregate.SESSION_DURATION})
+
+WITH_UNIT = frozenset(
+    {
+        Aggregate.RATE,
+        Aggregate.TREND,
+        Aggregate.TIME_SINCE_FIRST,
+        Aggregate.TIME_SINCE_LAST,
+        Aggregate.SESSION_DURATION,
+    }
+)
+
+NEVER_NULL = frozenset({Aggregate.COUNT, Aggregate.SUM, Aggregate.RATE})
+"""0 without events, so a default would never be served."""
+
+UNITS_MS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+
+
+def _aggregate(given: str) -> str:
+    if given in PLANNED_AGGREGATES:
+        raise broken(f"{quoted(given)} is not implemented by this version of Freshet; it has {any_of(Aggregate)}")
+    if given not in set(Aggregate):
+        known = (*Aggregate, *PLANNED_AGGREGATES)
+        raise broken(f"unknown aggregate {quoted(given)}{did_you_mean(given, known)}; there are {any_of(Aggregate)}")
+    return given
+
+
+def _one_of(known: tuple[str, ...]) -> AfterValidator:
+    def check(given: str) -> str:
+        if given not in known:
+            raise broken(f"must be {any_of(known)}, got {quoted(given)}{did_you_mean(given, known)}")
+        return given
+
+    return AfterValidator(check)
+
+
+SqlText = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
+
+
+class FeatureModel(BaseModel):
+    """A feature: either an aggregate of events or an expression over other features."""
+
+    model_config = STRICT
+
+    name: FeatureName
+    aggregate: Annotated[str, AfterValidator(_aggregate)] | None = None
+    of: SqlText | None = None
+    where: SqlText | None = None
+    windows: Annotated[list[str], Field(min_length=1, max_length=MOST_WINDOWS)] | None = None
+    granularity: Annotated[str, _one_of(tuple(HOPS))] | None = None
+    unit: Annotated[str, _one_of(tuple(UNITS_MS))] | None = None
+    gap: Annotated[int, *duration("1s", "7d")] | None = None
+    halfLife: Annotated[int, *duration("1s", "365d")] | None = None
+    expression: SqlText | None = None
+    default: bool | int | float | str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _planned(cls, data: Any) -> Any:
+        for field, aggregate in PLANNED_FIELDS.items():
+            if isinstance(data, dict) and field in data:
+                raise broken(f"{field} belongs to {aggregate}, which this version of Freshet does not implement")
+        return data
+
+    @field_validator("default", mode="after")
+    @classmethod
+    def _finite(cls, given: Any) -> Any:
+        if isinstance(given, (int, float)) and not abs(given) <= 1e300:
+            raise broken("must be a finite number of at most 1e300")
+        return given
+
+    @model_validator(mode="after")
+    def _kind(self) -> FeatureModel:
+        if (self.aggregate is None) == (self.expression is None):
+            raise broken("needs either aggregate or expression, and not both")
+        return self
+
+

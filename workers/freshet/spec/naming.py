@@ -1,0 +1,42 @@
+"""The names of everything that outlives a process: consumer groups and online keys.
+
+One place, because a reader, a writer and an access policy that disagree about a name fail silently. The table for
+humans is `docs/naming.md`.
+"""
+
+from __future__ import annotations
+
+
+def tag(namespace: str, featureset: str, revision: str, partition: int) -> str:
+    """Prefix of every online key of a partition, with the braces that put them all on one shard (design §6.4)."""
+    return f"{{{namespace}/{featureset}/{revision}/{partition}}}"
+
+
+def progress_key(tag: str) -> str:
+    """Key of the string `token:seq:offset:complete` (design §6.5)."""
+    return f"{tag}:progress"
+
+
+def source_key(tag: str) -> str:
+    """Key of the id of the topic that the partition's state was made from (design §6.2)."""
+    return f"{tag}:source"
+
+
+def entity_key(tag: str, key: str) -> str:
+    """Key of an entity's state."""
+    return f"{tag}:e:{key}"
+
+
+def duplicates_key(tag: str) -> str:
+    """Key of the duplicate filter's index: its log time and which buckets there are (design §6.9)."""
+    return f"{tag}:dup"
+
+
+def duplicates_bucket_key(tag: str, minute: int) -> str:
+    """Key of the duplicate filter's entries of one minute of log time."""
+    return f"{tag}:dup:{minute}"
+
+
+def consumer_group(namespace: str, featureset: str, revision: str) -> str:
+    """The Kafka consumer group of a revision's processors."""
+    return f"freshet.{namespace}.{featureset}.{revision}"

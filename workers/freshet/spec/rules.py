@@ -1,0 +1,133 @@
+"""Types of manifest values, each with the sentence that says what is allowed.
+
+They are pydantic annotations: a broken rule becomes an error of the type `rule`, whose text is that sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from freshet.spec.durations import duration_text, parse_duration
+from freshet.spec.problems import quoted
+
+
+def broken(sentence: str) -> PydanticCustomError:
+    """A rule that is not kept; `sentence` goes to the user as it is."""
+    return PydanticCustomError("rule", "{sentence}", {"sentence": sentence})
+
+
+def _pattern(pattern: str, sentence: str) -> AfterValidator:
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise broken(f"{quoted(text)} is not allowed: {sentence}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _duration(low: str, high: str) -> BeforeValidator:
+    low_ms, high_ms = parse_duration(low), parse_duration(high)
+
+    def check(given: object) -> int:
+        if not isinstance(given, str):
+            raise broken(f"must be a duration like 30s, 5m or 24h, got {quoted(given)}")
+        try:
+            ms = parse_duration(given)
+        except ValueError as error:
+            raise broken(f"{error}; got {quoted(given)}") from None
+        if not low_ms <= ms <= high_ms:
+            raise broken(f"must be from {duration_text(low_ms)} to {duration_text(high_ms)}, got {given}")
+        return ms
+
+    return BeforeValidator(check)
+
+
+def duration(low: str, high: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Annotations of a duration within bounds; its value is whole milliseconds."""
+    return _duration(low, high), WithJsonSchema({"type": "string", "pattern": r"^(0|[1-9][0-9]{0,9})(ms|s|m|h|d)$"})
+
+
+def only(value: object, reason: str) -> AfterValidator:
+    """A field that has one value in this version; `reason` says what the others will mean."""
+
+    def check(given: object) -> object:
+        if given != value:
+            raise broken(f"{quoted(given)} is not implemented by this version of Freshet: {reason}; use {quoted(value)}")
+        return given
+
+    return AfterValidator(check)
+
+
+def _timezone(text: str) -> str:
+    wrong = broken(f"{quoted(text)} is not a time zone: use a name of the IANA database, for example Europe/Berlin or UTC")
+    if not re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", text, re.ASCII) or text == "localtime":
+        raise wrong
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise wrong from None
+    return text
+
+
+def _path(text: str) -> str:
+    if "*" in text or "[" in text:
+        raise broken(f"{quoted(text)} reads a list, which this version of Freshet does not implement")
+    parts = text.split(".")
+    if len(parts) > 8 or any(not 0 < len(part) <= 128 for part in parts):
+        raise broken(f"{quoted(text)} is not a path: use 1 to 8 names with dots between, for example geo.city")
+    return text
+
+
+ResourceName = Annotated[
+    str,
+    _pattern(
+        r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?",
+        "use at most 40 lower-case letters, digits and hyphens, with a letter or digit first and last",
+    ),
+]
+"""Kubernetes allows 63; revision and component names are added to it."""
+
+VersionName = Annotated[
+    str,
+    _pattern(
+        r"[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?",
+        "use at most 32 letters, digits, dots, hyphens and underscores, with a letter or digit first and last",
+    ),
+]
+
+FeatureName = Annotated[
+    str,
+    _pattern(r"[a-z][a-z0-9_]{0,62}", "use at most 63 lower-case letters, digits and underscores, with a letter first"),
+]
+
+EntityName = FeatureName
+
+FieldName = Annotated[
+    str,
+    _pattern(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "use at most 63 letters, digits and underscores, with no digit first"),
+]
+
+EventKey = Annotated[
+    str,
+    _pattern(r"[A-Za-z_@][A-Za-z0-9_@-]{0,127}", "name a field at the top of the event, with letters, digits, _, @ and -"),
+]
+
+TopicName = Annotated[
+    str,
+    _pattern(
+        r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}", "use at most 249 letters, digits, dots, hyphens and underscores"
+    ),
+]
+
+Timezone = Annotated[str, AfterValidator(_timezone)]
+
+FieldPath = Annotated[str, AfterValidator(_path)]
+

@@ -1,0 +1,292 @@
+"""The fence of one partition: who may write it, and what a writer must have seen (design §6.5, §6.6, §6.9, §6.10).
+
+`tests/model/rules.py` names the rules one by one; a comment `rule: <name>` marks the place that keeps it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from freshet.engine.duplicates import DuplicateFilter
+from freshet.spec import naming
+from freshet.stores import scripts
+from freshet.stores.redis import Client, Failures, StoreDown, describe, execute
+from freshet.stores.scripts import StoreFull
+
+__all__ = [
+    "DuplicateWrite",
+    "EntityWrite",
+    "PartitionFence",
+    "Progress",
+    "Refused",
+    "Script",
+    "StoreDown",
+    "StoreFull",
+    "Takeover",
+]
+
+_TAKE_OVER = scripts.load("take_over")
+_WRITE = scripts.load("write")
+_TOKEN_BYTES = 16
+_BUCKETS_AT_ONCE = 8
+"""Buckets of one load: each may be megabytes."""
+
+
+class Refused(Exception):
+    """The store is not what its owner believes, or that cannot be known: forget all memory, take over again (§6.6)."""
+
+
+class Progress(NamedTuple):
+    """How far a partition is, and whose turn it is to say so."""
+
+    token: str
+    """Random, 128 bits: of one attempt to take over."""
+    seq: int
+    """Scripts that the owner has had executed."""
+    offset: int
+    """Every event below it is in the stored states. Also where a new owner begins to consume."""
+    complete: bool
+    """Whether the states once reached the end of the log as it was when building them began."""
+
+    def encode(self) -> bytes:
+        """`token:seq:offset:complete`."""
+        return b"%s:%d:%d:%d" % (self.token.encode(), self.seq, self.offset, self.complete)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Progress:
+        """The inverse of `encode`. Raises ValueError."""
+        parts = data.decode("ascii", "replace").split(":")
+        if len(parts) != 4 or not (parts[1] + parts[2]).isdecimal() or parts[3] not in ("0", "1"):
+            raise ValueError(f"progress: {data[:80]!r} given, token:seq:offset:complete is what it must be")
+        return cls(parts[0], int(parts[1]), int(parts[2]), parts[3] == "1")
+
+    def __str__(self) -> str:
+        complete = "complete" if self.complete else "incomplete"
+        return f"offset {self.offset}, {complete}, token {self.token[:6]}…, seq {self.seq}"
+
+
+class EntityWrite(NamedTuple):
+    """The new value of one state."""
+
+    key: str
+    blob: bytes
+    whole: bool
+    """False: `blob` is laid over the start of the stored value, whose TTL goes on."""
+    length: int
+    """Bytes that the value has afterwards."""
+    ttl_ms: int | None
+    """Life of a value written whole; None: for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateWrite:
+    """What becomes of the duplicate filter when the offset moves (§6.9)."""
+
+    append: dict[int, bytes]
+    """By minute."""
+    drop: list[int]
+    index: bytes
+
+
+class Takeover(NamedTuple):
+    """What the new owner found."""
+
+    progress: Progress
+    source: str
+    """Id of the topic that the states were made from; the given one if there was none."""
+    duplicates_index: bytes | None
+    created: bool
+    """Whether there was no progress: everything is to be built from the offset that was given."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Script:
+    """A step of a flush, fixed when it is prepared: sent again it is the same bytes."""
+
+    expected: bytes
+    """Progress without which it does nothing."""
+    next: bytes
+    """Progress that it leaves."""
+    keys: tuple[str, ...]
+    args: tuple[bytes | int, ...]
+
+
+class PartitionFence:
+    """The only way by which a processor reads and writes the store of one partition.
+
+    Made for one thread; what is called here goes to the store in the same order. After Refused or StoreDown only
+    `take_over` works (and `send_again` of the script whose reply is missing): the owner must drop all it had loaded.
+    """
+
+    def __init__(self, client: Client, tag: str, *, new_token: Callable[[], str] | None = None) -> None:
+        """`tag` is of `naming.tag`. Two tokens of `new_token` must never be equal; the default is random."""
+        self._client = client
+        self._tag = tag
+        self._new_token = new_token or (lambda: secrets.token_hex(_TOKEN_BYTES))
+        self._progress_key = naming.progress_key(tag)
+        self._stored: bytes | None = None
+        """What progress must be now; None: no owner, or not any more."""
+        self._prepared = Progress("", 0, 0, False)
+        """What progress will be when every prepared script is done."""
+        self._in_doubt: Script | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """Where the last prepared script will leave the partition."""
+        return self._prepared
+
+    def take_over(self, start_offset: int, source: str) -> Takeover:
+        """Makes this the owner, under a token that is sent once and never again (§6.5).
+
+        Without stored progress it begins at `start_offset`, incomplete, with an empty duplicate filter, and notes
+        `source`. Raises StoreDown or StoreFull; another attempt makes another token.
+        """
+        self._stored = self._in_doubt = None  # rule: token
+        keys = [self._progress_key, naming.source_key(self._tag), naming.duplicates_key(self._tag)]
+        keys += self._orphaned_buckets()
+        token = self._new_token()
+        found = scripts.run(self._client, _TAKE_OVER, keys, [token.encode(), start_offset, source.encode()])
+        progress, stored_source, index, created = found
+        self._stored, self._prepared = progress, Progress.parse(progress)
+        return Takeover(self._prepared, stored_source.decode(), index, bool(created))
+
+    def load(self, keys: Sequence[str]) -> list[bytes | None]:
+        """States of entities, in order; None for one that has none. Raises Refused or StoreDown."""
+        return self._checked([naming.entity_key(self._tag, key) for key in keys])
+
+    def load_buckets(self, minutes: Sequence[int]) -> dict[int, bytes]:
+        """Buckets of the duplicate filter; one that does not exist is left out. Raises Refused or StoreDown."""
+        found: dict[int, bytes] = {}
+        for begin in range(0, len(minutes), _BUCKETS_AT_ONCE):
+            part = minutes[begin : begin + _BUCKETS_AT_ONCE]
+            values = self._checked([naming.duplicates_bucket_key(self._tag, minute) for minute in part])
+            found.update((m, value) for m, value in zip(part, values, strict=True) if value is not None)
+        return found
+
+    def check(self) -> None:
+        """The look at progress of an idle owner (§6.6). Raises Refused or StoreDown."""
+        self._checked([])
+
+    def prepare(
+        self,
+        writes: Sequence[EntityWrite],
+        move_to: int | None = None,
+        complete: bool | None = None,
+        duplicates: DuplicateWrite | None = None,
+    ) -> Script:
+        """The next step; it expects what the one prepared before leaves. Raises Refused if there is no owner.
+
+        `move_to` and `complete` belong to the last step of a flush: then all events below are in the states.
+        """
+        if self._stored is None:
+            raise self._lost("is not owned")
+        before = self._prepared
+        offset = before.offset if move_to is None else move_to
+        if offset < before.offset:
+            raise ValueError(f"{self._tag}: offset {offset} given, progress is at {before.offset} and never goes back")
+        # rule: seq
+        after = Progress(before.token, before.seq + 1, offset, before.complete if complete is None else complete)
+        self._prepared = after
+        keys, args = self._operands(writes, duplicates)
+        expected, left = before.encode(), after.encode()
+        return Script(expected, left, (self._progress_key, *keys), (expected, left, *args))
+
+    def send(self, script: Script) -> None:
+        """Executes a script. Raises Refused, StoreDown, or StoreFull (nothing was written; it may be sent again)."""
+        if self._stored is None:
+            raise self._lost("is not owned any more")
+        if script.expected != self._stored:
+            raise ValueError(f"{self._tag}: scripts are to be sent in the order in which they were prepared")
+        self._execute(script)
+
+    def send_again(self, script: Script) -> None:
+        """Repeats the script whose reply did not come (§6.6). Raises Refused, StoreDown or StoreFull.
+
+        If its first copy was executed, progress is exactly what it leaves, since nobody else has its token.
+        """
+        if script is not self._in_doubt:
+            raise self._lost("lost its owner, and this is not the script whose reply is missing")
+        self._execute(script)
+
+    def _execute(self, script: Script) -> None:
+        # rule: drop_on_doubt. Without a reply that says "done" there is no owner any more.
+        again, self._in_doubt, self._stored = script is self._in_doubt, None, None
+        try:
+            reply = scripts.run(self._client, _WRITE, script.keys, script.args)
+        except StoreFull:
+            self._stored = None if again else script.expected
+            self._in_doubt = script if again else None
+            raise
+        except StoreDown as error:
+            self._in_doubt = script
+            raise StoreDown(f"{self._tag}: {error}") from error
+        if reply == 1 or (again and reply == [script.next]):
+            self._stored = script.next
+            return
+        if len(reply) == 3:
+            raise Refused(
+                f"{self._tag}: the stored state of an entity came out {reply[2]} bytes long, which is not what its "
+                f"owner meant (had it expired?), so it was deleted"
+            )
+        raise self._mismatch(script.expected, reply[0])
+
+    def _checked(self, keys: Sequence[str]) -> list[bytes | None]:
+        """One MGET of progress and keys, believed only if progress is what it must be."""
+        if self._stored is None:
+            raise self._lost("is not owned")
+        try:
+            found: list[Any] = execute(self._client, "MGET", self._progress_key, *keys)
+        except Failures as error:
+            self._stored = None
+            raise StoreDown(f"{self._tag}: {describe(error)}") from error
+        if found[0] != self._stored:  # rules: checked_loads, idle_check
+            believed, self._stored = self._stored, None
+            raise self._mismatch(believed, found[0])
+        return found[1:]
+
+    def _orphaned_buckets(self) -> list[str]:
+        """Buckets to delete if there is no progress any more: what a replay accepts must not meet its own traces."""
+        try:
+            progress, index = self._client.execute_command("MGET", self._progress_key, naming.duplicates_key(self._tag))
+        except Failures as error:
+            raise StoreDown(f"{self._tag}: {describe(error)}") from error
+        if progress is not None or index is None:
+            return []
+        minutes = sorted(DuplicateFilter(0, index).minutes)
+        return [naming.duplicates_bucket_key(self._tag, minute) for minute in minutes]
+
+    def _operands(
+        self, writes: Sequence[EntityWrite], duplicates: DuplicateWrite | None
+    ) -> tuple[list[str], list[bytes | int]]:
+        """Keys and arguments of `write.lua` after the two of progress."""
+        prefix = naming.entity_key(self._tag, "")
+        wholes = [w for w in writes if w.whole]
+        fronts = [w for w in writes if not w.whole]
+        keys = [prefix + w.key for w in wholes] + [prefix + w.key for w in fronts]
+        args: list[bytes | int] = [len(wholes), len(fronts), len(duplicates.append) if duplicates else 0]
+        for w in wholes:
+            args += (w.ttl_ms or 0, w.blob)
+        for w in fronts:
+            args += (w.length, w.blob)
+        if duplicates:
+            keys.append(naming.duplicates_key(self._tag))
+            keys += [naming.duplicates_bucket_key(self._tag, minute) for minute in duplicates.append]
+            keys += [naming.duplicates_bucket_key(self._tag, minute) for minute in duplicates.drop]
+            args += (duplicates.index, *duplicates.append.values())
+        return keys, args
+
+    def _lost(self, why: str) -> Refused:
+        return Refused(f"{self._tag} {why}: take over again")
+
+    def _mismatch(self, believed: bytes, found: bytes | None) -> Refused:
+        if found is None:
+            seen = "there is none"
+        else:
+            try:
+                seen = f"the store has {Progress.parse(found)}"
+            except ValueError:
+                seen = "the store has something unreadable"
+        return Refused(f"{self._tag}: the owner's progress is {Progress.parse(believed)}, but {seen}")

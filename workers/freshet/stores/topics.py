@@ -1,0 +1,149 @@
+"""Topics: what they are like, and making those that a FeatureSet manages.
+
+An existing topic is never altered: whoever made it may have reasons.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.cimpl import NewTopic
+
+from freshet.runtime.settings import ConfigurationError
+from freshet.spec.definition import FeatureSet
+
+_ANSWER_SECONDS = 10.0
+_DAY_MS = 86_400_000
+_OUTPUT_RETENTION_MS = 7 * _DAY_MS  # vectors are a stream of changes; history keeps what has to stay
+_DEAD_LETTER_RETENTION_MS = 30 * _DAY_MS  # time for somebody to notice, mend and replay
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """A topic as the broker describes it."""
+
+    name: str
+    partitions: int
+    topic_id: str
+    """Changes when a topic is deleted and made anew: offsets of the two have nothing in common."""
+    timestamp_type: str | None
+    """LogAppendTime or CreateTime; None if the configuration may not be read."""
+    retention_ms: int | None
+    """-1: for ever; None if the configuration may not be read."""
+
+
+def describe_topic(client: AdminClient, topic: str, timeout_seconds: float = _ANSWER_SECONDS) -> TopicInfo:
+    """The topic as it is now. Raises KafkaException if there is none or the broker does not answer in time."""
+    found = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
+    description = found[topic].result()
+    config = _config(client, topic, timeout_seconds)
+    retention = config.get("retention.ms")
+    return TopicInfo(
+        name=topic,
+        partitions=len(description.partitions),
+        topic_id=str(description.topic_id),
+        timestamp_type=config.get("message.timestamp.type"),
+        retention_ms=None if retention is None else int(retention),
+    )
+
+
+def _config(client: AdminClient, topic: str, timeout_seconds: float) -> dict[str, str]:
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    try:
+        entries = client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return {}  # reading records does not include the right to read the configuration
+        raise
+    return {name: entry.value for name, entry in entries.items()}
+
+
+def wanted_topics(
+    featuresets: Iterable[FeatureSet], dead_letter_topic: str, replication: int | None = None
+) -> dict[str, NewTopic]:
+    """The topics that these FeatureSets manage, by name.
+
+    `replication` replaces the manifests' number (one broker on a laptop). Raises ConfigurationError if two of them
+    want one topic in different ways.
+    """
+    wanted: dict[str, NewTopic] = {}
+    owners: dict[str, str] = {}
+
+    def want(owner: str, topic: str, partitions: int, copies: int, config: dict[str, str]) -> None:
+        copies = replication or copies
+        durable = {"min.insync.replicas": str(max(1, copies - 1)), **config}
+        new = NewTopic(topic, num_partitions=partitions, replication_factor=copies, config=durable)
+        old = wanted.setdefault(topic, new)
+        owners.setdefault(topic, owner)
+        if (old.num_partitions, old.replication_factor, old.config) != (partitions, copies, durable):
+            raise ConfigurationError(
+                f"topic {topic}: FeatureSets {owners[topic]} and {owner} manage it with different partitions, "
+                "replication or retention; make spec.source of both equal"
+            )
+
+    for featureset in featuresets:
+        source = featureset.source
+        if not source.manage:
+            continue
+        append_time = {"message.timestamp.type": "LogAppendTime"}
+        own = {**append_time, "retention.ms": str(source.retention_ms), "max.message.bytes": str(2 << 20)}
+        want(featureset.name, source.topic, source.partitions, source.replication, own)
+        if featureset.output_topic is not None and featureset.output_topic not in wanted:
+            output = {**append_time, "retention.ms": str(_OUTPUT_RETENTION_MS)}
+            want(featureset.name, featureset.output_topic, source.partitions, source.replication, output)
+        if dead_letter_topic not in wanted:
+            letters = {"retention.ms": str(_DEAD_LETTER_RETENTION_MS), "max.message.bytes": str(16 << 20)}
+            want(featureset.name, dead_letter_topic, source.partitions, source.replication, letters)
+    return wanted
+
+
+def ensure_topics(
+    client: AdminClient,
+    featuresets: Iterable[FeatureSet],
+    dead_letter_topic: str,
+    replication: int | None = None,
+    timeout_seconds: float = 30.0,
+) -> list[str]:
+    """Makes the managed topics that are missing; returns their names once every partition has a leader.
+
+    Raises ConfigurationError for contradicting manifests, KafkaException if Kafka refuses or does not answer.
+    """
+    wanted = wanted_topics(featuresets, dead_letter_topic, replication)
+    existing = client.list_topics(timeout=_ANSWER_SECONDS).topics
+    missing = [new for name, new in wanted.items() if name not in existing]
+    if not missing:
+        return []
+    futures = client.create_topics(missing, request_timeout=timeout_seconds, operation_timeout=timeout_seconds)
+    for future in futures.values():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another service was faster
+                raise
+    _wait_for_leaders(client, [new.topic for new in missing], timeout_seconds)
+    return [new.topic for new in missing]
+
+
+def _wait_for_leaders(client: AdminClient, names: list[str], timeout_seconds: float) -> None:
+    end = time.monotonic() + timeout_seconds
+    while True:
+        topics = client.list_topics(timeout=_ANSWER_SECONDS).topics
+        ready = [
+            name
+            for name in names
+            if name in topics
+            and topics[name].partitions
+            and all(p.leader >= 0 for p in topics[name].partitions.values())
+        ]
+        if len(ready) == len(names):
+            return
+        if time.monotonic() >= end:
+            waiting = ", ".join(sorted(set(names) - set(ready)))
+            error = KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"topics {waiting} have no leader yet")
+            raise KafkaException(error)
+        time.sleep(0.1)

@@ -1,0 +1,47 @@
+#!lua
+-- One step of a flush (design §6.5): compares progress, writes, and ends by moving progress on.
+-- Without the flag allow-oom the server refuses the whole script when it is full, so nothing is ever half written then.
+-- KEYS: progress, states written whole, states written in front, and with duplicates: index, buckets to append to,
+--       buckets to delete
+-- ARGV: expected progress, next progress, number of whole, of front, of append; then for each whole: TTL in ms (0: none),
+--       blob; for each front: length that the value must have, blob; the index; bytes to append to each bucket
+-- Returns 1, or {progress found} when it is not the expected one, or {progress, i, length} when the i-th front met a
+-- value of another length (design §6.10): that value is then deleted.
+-- rule: compare
+local found = redis.call('GET', KEYS[1])
+if found ~= ARGV[1] then
+  return {found}
+end
+local whole, front, append = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local key, arg = 1, 5
+for i = 1, whole do
+  if ARGV[arg + 1] == '0' then
+    redis.call('SET', KEYS[key + i], ARGV[arg + 2])
+  else
+    redis.call('SET', KEYS[key + i], ARGV[arg + 2], 'PX', ARGV[arg + 1])
+  end
+  arg = arg + 2
+end
+key = key + whole
+for i = 1, front do
+  local length = redis.call('SETRANGE', KEYS[key + i], 0, ARGV[arg + 2])
+  -- rule: length
+  if length ~= tonumber(ARGV[arg + 1]) then
+    redis.call('DEL', KEYS[key + i])
+    return {found, i, length}
+  end
+  arg = arg + 2
+end
+key = key + front
+if key < #KEYS then
+  redis.call('SET', KEYS[key + 1], ARGV[arg + 1])
+  key, arg = key + 1, arg + 1
+  for i = 1, append do
+    redis.call('APPEND', KEYS[key + i], ARGV[arg + i])
+  end
+  for i = key + append + 1, #KEYS do
+    redis.call('DEL', KEYS[i])
+  end
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
