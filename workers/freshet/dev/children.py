@@ -48,14 +48,14 @@ def spawn(
             env=dict(environment) if environment is not None else None,
             cwd=folder,
             start_new_session=True,
-            preexec_fn=bind_to_parent,  # noqa: PLW1509 - a single system call, see above
+            preexec_fn=bind_to_parent,
         )
     _running.add(child)
     return child
 
 
 def stop(child: subprocess.Popen[bytes], grace_seconds: float) -> int:
-    """Asks a child to end (SIGTERM) and kills it after the grace period. Returns its exit code, negative for a signal."""
+    """Asks a child to end (SIGTERM) and kills it after the grace period. Returns its exit code (negative: a signal)."""
     if child.poll() is None:
         child.terminate()
         try:

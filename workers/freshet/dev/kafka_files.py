@@ -32,7 +32,7 @@ def java() -> Path:
 
 
 def classpath(cache: Path = CACHE) -> str:
-    """Kafka's jars as Java wants them, fetched (44 MB) when the cache folder does not have them. Raises NotInstalled."""
+    """Kafka's jars as Java wants them, fetched (44 MB) when the cache folder lacks them. Raises NotInstalled."""
     listing = cache / f"{KAFKA.replace(':', '_')}.classpath"
     with _alone(cache):
         jars = listing.read_text().splitlines() if listing.exists() else []

@@ -17,7 +17,14 @@ from freshet.dev.ports import HOST, free_ports, listens
 
 _CLUSTER_ID = "ZnJlc2hldC1kZXYtMDAwMA"
 # The serial collector and the first compiler alone start fastest and leave the second core to the services.
-_JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dorg.apache.logging.log4j.level=WARN")
+_JAVA_OPTIONS = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "--sun-misc-unsafe-memory-access=allow",
+    "--enable-native-access=ALL-UNNAMED",
+    "-Dorg.apache.logging.log4j.level=WARN",
+)
 
 
 class ServerFailed(Exception):
@@ -68,7 +75,7 @@ class EmbeddedKafka:
         self._process = spawn([*program, "kafka.Kafka", str(settings)], self.log, folder=self.folder)
 
     def wait(self, timeout_seconds: float = 60) -> None:
-        """Returns when clients can use it. Raises ServerFailed with the end of its log when it ends or takes too long."""
+        """Returns when clients can use it. Raises ServerFailed with its log's end when it ends or takes too long."""
         deadline = time.monotonic() + timeout_seconds
         while not (listens(self.port) and self._answers()):
             if self.process.poll() is not None:
@@ -123,6 +130,9 @@ class EmbeddedKafka:
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
+            # A killed broker may come back only when its last session has run out.
+            "broker.heartbeat.interval.ms": "500",
+            "broker.session.timeout.ms": "3000",
             "log.retention.check.interval.ms": "60000",
         } | self._properties
         path = self.folder / "server.properties"

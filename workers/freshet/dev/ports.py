@@ -42,7 +42,10 @@ def is_free(port: int) -> bool:
 
 def require_free(ports: Mapping[str, int]) -> None:
     """Raises PortInUse, with all that are taken, where one of the ports (option name to number) is not free."""
-    taken = [f"port {port} is in use: stop the program that listens on it, or choose another with {option}"
-             for option, port in ports.items() if port and not is_free(port)]
+    taken = [
+        f"port {port} is in use: stop the program that listens on it, or choose another with {option}"
+        for option, port in ports.items()
+        if port and not is_free(port)
+    ]
     if taken:
         raise PortInUse("\n".join(taken))

@@ -8,27 +8,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
+from confluent_kafka import Producer
 
-from freshet.engine.rejection import Rejected
 from freshet.engine.reader import Vectors
+from freshet.engine.rejection import Rejected
 from freshet.engine.vectors import feature_rows
 from freshet.processor.records import Records
 from freshet.spec.definition import FeatureSet
 
 NOTHING_HELD = (1 << 63) - 1
-
-
-class KafkaProducer(Protocol):
-    """The one call of confluent_kafka.Producer that is used here."""
-
-    def produce(self, topic: str, **message: Any) -> None:
-        """Queues a message. Raises BufferError when the local queue is full."""
-
-    def poll(self, timeout: float) -> int:
-        """Runs delivery callbacks."""
 
 
 class OutputFailed(Exception):
@@ -54,7 +45,7 @@ class Outputs:
     """Feature vectors and dead letters of one partition."""
 
     def __init__(
-        self, producer: KafkaProducer, featureset: FeatureSet, *, source: Mapping[str, str], dead_letter_topic: str
+        self, producer: Producer, featureset: FeatureSet, *, source: Mapping[str, str], dead_letter_topic: str
     ) -> None:
         """`source` names the FeatureSet, topic, topic id and partition, as headers of dead letters."""
         self._producer = producer

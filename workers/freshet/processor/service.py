@@ -29,8 +29,8 @@ from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import ManifestError, load_featuresets
 from freshet.stores import kafka
-from freshet.stores.fence import PartitionFence
-from freshet.stores.redis import connect, require_noeviction
+from freshet.stores.fence import PartitionFence, StoreDown
+from freshet.stores.redis import EvictingStore, connect, require_noeviction
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Processor:
         self._store = connect(settings.redis)
         self._producer: Producer = kafka.producer(settings.kafka, featureset.source.partitioner)
         self._consumer: Consumer = kafka.consumer(settings.kafka, group)
-        self._source = SourceWatch(settings.kafka, featureset.source)
+        self._source = SourceWatch(kafka.admin(settings.kafka), featureset.source)
         self._assignment = Assignment(
             self._consumer, self._topic, self._own, self._io, Pace(settings.coalesce_ms), featureset.name
         )
@@ -113,12 +113,12 @@ class Processor:
         while not stop.is_set():
             try:
                 require_noeviction(self._store)
+                self.report.problem = None
                 return
-            except Failure as error:
+            except (StoreDown, EvictingStore) as error:
                 self.report.problem = f"store: {error}"
-                log.warning("store not reachable", extra={"error": str(error)})
+                log.warning("store not usable yet", extra={"error": str(error)})
                 stop.wait(1.0)
-        self.report.problem = None
 
     def _poll(self) -> list[Message]:
         """What is there now; waits a moment if nothing is."""
@@ -132,7 +132,7 @@ class Processor:
         return [first, *more]
 
     def _take(self, messages: list[Message]) -> None:
-        parts: dict[int, list[Message]] = {}
+        parts: dict[Any, list[Message]] = {}
         for message in messages:
             error = message.error()
             if error is None:
@@ -148,7 +148,8 @@ class Processor:
         runner = self._assignment.runners.get(partition)
         if runner is None:
             return
-        if not runner.confirm(messages[0].offset()):
+        first: Any = messages[0].offset()
+        if not runner.confirm(first):
             self._assignment.restart(partition, runner.owner.position)
             return
         began = time.perf_counter()
@@ -158,7 +159,7 @@ class Processor:
             self._assignment.stop(partition, error, now_ms())
         self.report.computed(time.perf_counter() - began)
 
-    def _reached_end(self, partition: int, offset: int) -> None:
+    def _reached_end(self, partition: Any, offset: Any) -> None:
         """The end of the log may lie beyond its last record: control records have offsets too."""
         runner = self._assignment.runners.get(partition)
         if runner is None:

@@ -7,7 +7,8 @@ import time
 from typing import Any
 
 from freshet.serving.catalogue import Catalogue
-from freshet.stores.reader import OnlineReader, StoreDown
+from freshet.stores.reader import OnlineReader
+from freshet.stores.redis import StoreDown
 
 _FRESH_SECONDS = 0.5
 """Probes of several callers share one look at the store."""

@@ -12,7 +12,8 @@ from freshet.serving import measure
 from freshet.serving.cache import State, StateCache
 from freshet.serving.catalogue import Served, incomplete
 from freshet.serving.problems import Problem, unavailable
-from freshet.stores.reader import OnlineReader, StoreDown
+from freshet.stores.reader import OnlineReader
+from freshet.stores.redis import StoreDown
 
 
 def wall_ms() -> int:

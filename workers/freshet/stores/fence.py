@@ -250,7 +250,7 @@ class PartitionFence:
     def _orphaned_buckets(self) -> list[str]:
         """Buckets to delete if there is no progress any more: what a replay accepts must not meet its own traces."""
         try:
-            progress, index = self._client.execute_command("MGET", self._progress_key, naming.duplicates_key(self._tag))
+            progress, index = execute(self._client, "MGET", self._progress_key, naming.duplicates_key(self._tag))
         except Failures as error:
             raise StoreDown(f"{self._tag}: {describe(error)}") from error
         if progress is not None or index is None:
