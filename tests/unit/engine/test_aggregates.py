@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
-
 from freshet.engine.layout import Layout
 from freshet.engine.reader import Reader
 from freshet.engine.state import PartitionState
 from freshet.spec.definition import Aggregate, AggregateFeature
+
 from tests.unit.engine.build import (
     EVERY,
     HOUR,
@@ -33,7 +34,7 @@ EVENTS = [
 NOW = 30 * MINUTE
 
 
-def value(f: AggregateFeature, events: list[tuple[str, int, float | None]], now: int) -> float | None:
+def value(f: AggregateFeature, events: Sequence[tuple[str, int, float | None]], now: int) -> float | None:
     layout = Layout(definition(f))
     states = PartitionState(definition(f), layout)
     states.load(["a"], [None])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
 from freshet.engine.hashtable import ABSENT, HashTable
+from hypothesis import given
+from hypothesis import strategies as st
 
 SPAN = 90_000
 
@@ -65,7 +66,7 @@ def test_any_cut_into_batches_accepts_what_the_definition_accepts(
     rows = rows_of(drawn)
     seen, got = DuplicateFilter(SPAN), []
     edges = [0, *sorted(c for c in cuts if c < len(rows)), len(rows)]
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in itertools.pairwise(edges):
         got += feed(seen, rows[a:b])
     assert got == by_definition(rows)
 

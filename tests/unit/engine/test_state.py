@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from freshet.engine.events import EventBatch
 from freshet.engine.layout import Layout, LayoutError
 from freshet.engine.reader import Reader
 from freshet.engine.state import Applied, PartitionState, Write
 from freshet.spec.definition import Aggregate
+
 from tests.unit.engine.build import (
     DAY,
     EVERY,
@@ -100,7 +100,7 @@ def test_evicted_entities_come_back_as_they_were_and_their_slots_are_used_again(
 def test_late_and_too_late_events_are_counted() -> None:
     states = PartitionState(DEFINITION, LAYOUT)
     apply(states, batch([("a", 0)]))
-    applied = apply(states, batch([("a", -HOUR), ("a", -9 * DAY), ("a", 5)], offset=1))
+    applied = apply(states, batch([("a", -HOUR - 1), ("a", -9 * DAY), ("a", 5)], offset=1))
     assert (applied.late, applied.too_late, applied.left_out_of_sessions) == (2, 1, 2)
     values = read("a", encode(states, "a")[0].blob, 10)
     assert (values["count_1h"], values["count_7d"], values["sum"]) == (2, 3, 4)

@@ -1,0 +1,110 @@
+"""processor.10k: events a second of one processor on one core, beside consuming and decoding alone on the same core.
+
+`python -m benchmarks.processor limit BOOTSTRAP` is the limit's own process, so that both start from nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+from confluent_kafka import TopicPartition
+
+from benchmarks.events import fill
+from benchmarks.results import Figure
+from benchmarks.stack import EXAMPLE, MEASURED, pinned, stack
+from freshet.engine.decode import EventDecoder
+from freshet.processor.service import to_records
+from freshet.runtime.settings import KafkaSettings
+from freshet.spec.load import load_featuresets
+from freshet.stores import kafka
+
+EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
+_HEAD = 0.1
+"""Share of the events before the clock starts: first loads, first connections, warm caches."""
+
+
+def measure() -> list[Figure]:
+    """Runs the limit, then the processor, on the same topic."""
+    with stack() as running:
+        fill(running, EVENTS, 10_000)
+        limit = _limit_process(running.kafka.bootstrap)
+        processor = running.service("processor", MEASURED)
+        rate = _rate(lambda: processor.metric("events_processed_total"))
+        again = _limit_process(running.kafka.bootstrap)
+    return [
+        Figure(
+            "processor.10k",
+            rate,
+            "events/s",
+            (limit + again) / 2,
+            "consume + decode only, same core, mean of a run before and one after",
+        )
+    ]
+
+
+def _limit_process(bootstrap: str) -> float:
+    with pinned(MEASURED):
+        out = subprocess.run(
+            [sys.executable, "-m", "benchmarks.processor", "limit", bootstrap], check=True, capture_output=True
+        )
+    return float(out.stdout)
+
+
+def _rate(done: object) -> float:
+    """Events a second between the first tenth and the end, as a counter that is read every 50 ms tells."""
+    assert callable(done)
+    begin = None
+    seen, at = 0.0, time.monotonic()
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        now, value = time.monotonic(), done()
+        if begin is None and value >= _HEAD * EVENTS:
+            begin = (now, value)
+        if value != seen:
+            seen, at = value, now
+        if value >= EVENTS:
+            assert begin is not None
+            return float((value - begin[1]) / (now - begin[0]))
+        if now - at > 30:
+            raise RuntimeError(f"the processor stands at {seen:,.0f} of {EVENTS:,} events")
+        time.sleep(0.05)
+    raise RuntimeError(f"only {seen:,.0f} of {EVENTS:,} events in time")
+
+
+def _limit(bootstrap: str) -> float:
+    """Events a second of a consumer that decodes and does nothing else."""
+    featureset = load_featuresets([EXAMPLE])[0]
+    decoder = EventDecoder(featureset.definition)
+    consumer = kafka.consumer(KafkaSettings(bootstrap=bootstrap), "limit")
+    topic = featureset.source.topic
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(featureset.source.partitions)])
+    total, begin = 0, (0, 0.0)
+    while total < EVENTS:
+        first = consumer.poll(1.0)
+        messages = [] if first is None else [first, *consumer.consume(10_000, 0)]
+        parts: dict[object, list[object]] = {}
+        for message in messages:
+            if message.error() is None:
+                parts.setdefault(message.partition(), []).append(message)
+        for part in parts.values():
+            records = to_records(part)  # type: ignore[arg-type]
+            batch, rejected = decoder.decode(records.values, records.offset, records.broker_ms)
+            assert not rejected
+            total += len(batch)
+            assert np.isfinite(batch.t_ms[0])
+        if begin[1] == 0.0 and total >= _HEAD * EVENTS:
+            begin = (total, time.monotonic())
+    return (total - begin[0]) / (time.monotonic() - begin[1])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["limit"]:
+        print(_limit(sys.argv[2]))
+    else:
+        from benchmarks.results import publish
+
+        publish(measure())
