@@ -41,9 +41,7 @@ def valkey_cluster(nodes: int = 3) -> Iterator[str]:
         urls = [stack.enter_context(valkey(*options)) for _ in range(nodes)]
         clients = [redis.Redis.from_url(url) for url in urls]
         for i, client in enumerate(clients):
-            client.execute_command(
-                "CLUSTER", "ADDSLOTSRANGE", i * _SLOTS // nodes, (i + 1) * _SLOTS // nodes - 1
-            )  # type: ignore[no-untyped-call]
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", i * _SLOTS // nodes, (i + 1) * _SLOTS // nodes - 1)  # type: ignore[no-untyped-call]
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", i + 1)  # type: ignore[no-untyped-call]
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", urls[0].rpartition(":")[2])  # type: ignore[no-untyped-call]
         deadline = time.monotonic() + _READY_SECONDS

@@ -26,7 +26,9 @@ records = st.lists(
 
 def by_definition(rows: list[tuple[int, int, int, bool]]) -> list[bool]:
     """Accepted or not, for (offset, broker_ms, id, valid): the sentence of design §5, word for word."""
-    out, log_time, accepted = [], -1, {}
+    accepted: dict[int, int] = {}
+    out: list[bool] = []
+    log_time = -1
     for _, broker_ms, event_id, valid in rows:
         log_time = max(log_time, broker_ms)
         duplicate = event_id in accepted and accepted[event_id] >= log_time - SPAN

@@ -11,6 +11,7 @@ import math
 from typing import Any, NoReturn
 
 import msgspec
+import numpy as np
 
 from freshet.engine.rejection import Reason, Refusal
 from freshet.engine.shape import Leaf, Shape, leaves_of
@@ -32,6 +33,7 @@ _KIND_OF = {
     ord("f"): "a boolean",
     ord("n"): "null",
 }
+_NO_MARKS = bytes(set(range(256)) - set(b'"{}[]'))
 _ALLOWED = {Type.DOUBLE: "a number", Type.INTEGER: "a whole number", Type.TEXT: "text", Type.BOOLEAN: "true or false"}
 
 
@@ -54,24 +56,12 @@ def nests_too_deep(value: bytes) -> bool:
     """Whether brackets outside of texts nest deeper than MAX_DEPTH."""
     if len(value) <= 2 * MAX_DEPTH or value.count(b"{") + value.count(b"[") <= MAX_DEPTH:
         return False
-    depth, in_text, escaped = 0, False, False
-    for byte in value:
-        if in_text:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_text = False
-        elif byte == 0x22:
-            in_text = True
-        elif byte in b"{[":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif byte in b"}]":
-            depth -= 1
-    return False
+    # Without escapes every quote begins or ends a text: what stands between them in turn is structure.
+    unescaped = value.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = unescaped.translate(None, delete=_NO_MARKS)
+    brackets = np.frombuffer(b"".join(marks.split(b'"')[::2]), np.uint8)
+    depth = np.where((brackets == ord("{")) | (brackets == ord("[")), 1, -1).cumsum()
+    return bool(len(depth)) and int(depth.max()) > MAX_DEPTH
 
 
 class Examiner:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
+from freshet.engine.layout import LayoutError
 from freshet.processor.outputs import OutputFailed
 from freshet.processor.partition import PartitionOwner, SourceChanged, SourceTruncated
 from freshet.processor.runner import Flushed, Pace, Runner
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 _FIRST_WAIT_MS = 100
 _LONGEST_WAIT_MS = 5_000
 
-Failure = (Refused, StoreDown, StoreFull, OutputFailed, SourceChanged, SourceTruncated, KafkaException)
+Failure = (Refused, StoreDown, StoreFull, OutputFailed, SourceChanged, SourceTruncated, LayoutError, KafkaException)
 """What ends an ownership and is answered by taking over again."""
 
 

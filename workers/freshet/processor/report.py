@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import KafkaError
@@ -16,11 +17,11 @@ from freshet.spec.definition import FeatureSet
 
 log = logging.getLogger(__name__)
 
-_UPDATE_MS = 1_000
+_UPDATE_MS = 250
 
 
 class Report:
-    """Collects counts of all owned partitions into metrics, about once a second."""
+    """Collects counts of all owned partitions into metrics."""
 
     def __init__(self, featureset: FeatureSet, assignment: Assignment, source: SourceWatch) -> None:
         self._name = featureset.name
@@ -60,11 +61,14 @@ class Report:
         """The client reports a problem that it goes on from by itself."""
         log.warning("Kafka reports a problem", extra={"code": error.name(), "error": error.str()})
 
-    def update(self, now_ms: int) -> None:
-        """Moves the counts into the metrics."""
+    def update(self, now_ms: int, log_end: Callable[[int], int]) -> None:
+        """Moves the counts into the metrics, about four times a second."""
         if now_ms - self._updated_ms < _UPDATE_MS:
             return
         self._updated_ms = now_ms
+        for partition, runner in self._assignment.runners.items():
+            lag = max(0, log_end(partition) - runner.owner.position)
+            metrics.PARTITION_LAG.labels(self._name, str(partition)).set(lag)
         counts, name = self.counts, self._name
         metrics.EVENTS_PROCESSED.labels(name).inc(counts.processed)
         metrics.EVENTS_DUPLICATE.labels(name).inc(counts.duplicates)

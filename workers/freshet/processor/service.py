@@ -96,7 +96,13 @@ class Processor:
             self._assignment.retry(now)
             self._watch_source(now)
             self._commit(now)
-            self.report.update(now)
+            self.report.update(now, self._ends)
+
+    def _ends(self, partition: int) -> int:
+        """Where the partition's log ends, as far as the client knows without asking."""
+        place = TopicPartition(self._topic, partition)
+        known = self._consumer.get_watermark_offsets(place, cached=True)
+        return known[1] if known else -1
 
     def close(self, grace_seconds: float) -> None:
         """Leaves the group, which drains every partition first, and closes all connections."""
@@ -173,6 +179,8 @@ class Processor:
         """Takes over one partition: the store's offset is where consuming starts."""
         fs, settings = self._featureset, self._settings
         topic = self._source.current()
+        if self._source.problem:
+            raise SourceChanged(self._source.problem)
         tag = naming.tag(settings.namespace, fs.name, fs.definition.revision, partition)
         source = {
             "freshet-featureset": f"{settings.namespace}/{fs.name}/{fs.definition.revision}",

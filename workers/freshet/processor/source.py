@@ -22,6 +22,7 @@ class SourceWatch:
         self._admin = admin
         self._source = source
         self._looked_ms = 0
+        self._topic_id: str | None = None
         self.problem: str | None = None
         """Why nothing of this topic may be processed."""
 
@@ -42,6 +43,12 @@ class SourceWatch:
         return self.problem
 
     def _judge(self, info: TopicInfo) -> str | None:
+        if self._topic_id not in (None, info.topic_id):
+            return (
+                f"topic {self._source.topic} was deleted and made anew: states are of the old one; "
+                "restart the processor, and remove the FeatureSet's keys from the store to build them from the new one"
+            )
+        self._topic_id = info.topic_id
         wanted = self._source.partitions
         if info.partitions != wanted:
             return (

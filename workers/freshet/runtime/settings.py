@@ -152,7 +152,7 @@ class IngestSettings(ServiceSettings):
         default=10_000, metadata=_from("FRESHET_ACKNOWLEDGE_TIMEOUT_MS", number(100, 300_000))
     )
     """Longest wait for the broker before a request is answered 503."""
-    producer_memory_mb: int = field(default=64, metadata=_from("FRESHET_PRODUCER_MEMORY_MB", number(1, 2000)))
+    producer_memory_mb: int = field(default=64, metadata=_from("FRESHET_PRODUCER_MEMORY_MB", number(32, 2000)))
     """Events that wait for the broker; when it is full, requests are answered 429."""
     body_memory_mb: int = field(default=256, metadata=_from("FRESHET_BODY_MEMORY_MB", number(11, 16_000)))
     """Bodies of all requests in progress together; beyond it requests are answered 429."""

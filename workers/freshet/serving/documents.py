@@ -8,6 +8,7 @@ time, window bounds included, and a document is one `join`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -57,12 +58,22 @@ class PartTexts:
 
 def _between(part: Part, q_ms: int, bounds: bool) -> list[bytes | None]:
     """What stands around the values, with None where a value goes."""
-    found: list[bytes | None] = []
-    end = b""
-    for index, label in enumerate(part.labels):
-        found += [end + b'%b:{"value":' % _encode(label), None]
-        end = _after(part, index, q_ms, bounds) + b"},"
-    return [*found, end[:-1]]
+    found: list[bytes | None] = [None] * (2 * len(part.labels) + 1)
+    begins = _begins(part)
+    found[0] = begins[0]
+    if bounds:
+        ends = [_after(part, index, q_ms, bounds) + b"}" for index in range(len(begins))]
+        found[2::2] = [end + b"," + begin for end, begin in zip(ends, begins[1:], strict=False)] + [ends[-1]]
+    else:
+        end = b',"computed_at":"%b"}' % rfc3339(q_ms).encode()
+        found[2::2] = [end + b"," + begin for begin in begins[1:]] + [end]
+    return found
+
+
+@lru_cache(1024)
+def _begins(part: Part) -> list[bytes]:
+    """`"name":{"value":` of each feature."""
+    return [b'%b:{"value":' % _encode(label) for label in part.labels]
 
 
 def _after(part: Part, index: int, q_ms: int, bounds: bool) -> bytes:

@@ -60,11 +60,10 @@ class Front:
                 route = FEATURE_ROUTE
             selection, key = self._question(entity, feature, scope["query_string"])
             body = await self._gatherer.answer(selection, key, bool(feature))
-        except Problem as problem:
-            status, body, headers = problem.status, problem.body(), problem.headers()
-        except Exception:
-            _log.exception("a request failed")
-            problem = unexpected()
+        except Exception as error:
+            if not isinstance(error, Problem):
+                _log.exception("a request failed")
+            problem = error if isinstance(error, Problem) else unexpected()
             status, body, headers = problem.status, problem.body(), problem.headers()
         await respond(send, status, body, headers)
         return route, status

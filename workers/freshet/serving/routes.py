@@ -100,7 +100,7 @@ async def _framework(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         found = Problem(404, "not_found", "no such route; GET /featuresets tells what is served")
     elif error.status_code == 405:
-        allow = (error.headers or {}).get("allow", "")
+        allow = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
         found = Problem(405, "method_not_allowed", f"{request.method} is not allowed here; {allow} is", allow=allow)
     else:
         found = invalid("bad_request", str(error.detail))

@@ -34,13 +34,14 @@ _FUNCTIONS: dict[type[exp.Expr], str] = {exp.Ln: "ln", exp.Exp: "exp", exp.Sqrt:
 _UNGROUPED = (*_COMPARISONS, exp.Between, exp.In, exp.Is, exp.Not)
 """What must stand in parentheses inside a comparison: SQL systems group `a = b < c` differently."""
 
-_KINDS = {
+KINDS = {
     Type.DOUBLE: "a number",
     Type.INTEGER: "a number",
     Type.TEXT: "text",
     Type.BOOLEAN: "true or false",
     Type.TIMESTAMP: "a timestamp",
 }
+"""How messages name the types."""
 
 
 class BrokenName(Exception):
@@ -137,6 +138,8 @@ class _Checker:
             if found is None:
                 raise BrokenName(name)
             return Name(name, found)
+        if self.scope.is_broken(name):
+            raise BrokenName(name)
         if name in self.scope.elsewhere:
             raise ExpressionError(self.scope.elsewhere[name])
         near = did_you_mean(name, self.scope.names)
@@ -362,14 +365,14 @@ def _whole(literal: Literal) -> bool:
 
 def _described(node: exp.Expr, expr: Expr) -> str:
     if isinstance(expr, Name):
-        return f"{expr.name} ({_KINDS[expr.type]})"
+        return f"{expr.name} ({KINDS[expr.type]})"
     if isinstance(expr, Literal) and isinstance(expr.value, str):
         return f"the text {quoted(expr.value)}"
     if isinstance(expr, Call) and expr.op == "now":
         return "now() (a timestamp)"
     if isinstance(expr, Literal):
-        return f"{node.sql()} ({_KINDS[expr.type]})"
-    return _KINDS[expr.type]
+        return f"{node.sql()} ({KINDS[expr.type]})"
+    return KINDS[expr.type]
 
 
 def _unknown(node: exp.Expr) -> str:

@@ -1,0 +1,131 @@
+"""Where events go: the topics of the manifests, who reads them, and what each reader accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from freshet.engine.decode import EventDecoder, Judged, Rejected
+from freshet.engine.examine import MAX_BYTES
+from freshet.ingest.envelope import Envelope, received_at
+from freshet.ingest.problems import Problem, unknown
+from freshet.runtime.settings import ConfigurationError
+from freshet.spec.definition import FeatureSet
+
+
+@dataclass(slots=True)
+class Record:
+    """One accepted event as it goes to Kafka."""
+
+    index: int
+    """Position in the request."""
+    key: bytes
+    value: bytes
+
+
+@dataclass(slots=True)
+class Sorted:
+    """The events of (a part of) a request, judged."""
+
+    accepted: list[Record]
+    rejected: list[Rejected]
+    event_ids: list[str | None]
+    """One an event: the client's or the one it got; None for what was not accepted."""
+
+
+class Destination:
+    """One topic. Raises ConfigurationError if its FeatureSets cannot share it."""
+
+    def __init__(self, featuresets: Sequence[FeatureSet]) -> None:
+        first = featuresets[0]
+        self.topic = first.source.topic
+        self.partitioner = first.source.partitioner
+        self.featuresets = [one.name for one in featuresets]
+        self.entities = {one.definition.entity for one in featuresets}
+        for other in featuresets[1:]:
+            mine = (first.definition.key, first.source.partitioner)
+            if (other.definition.key, other.source.partitioner) != mine:
+                raise ConfigurationError(
+                    f"topic {self.topic}: its records are keyed by {mine[0]} ({mine[1]}) for FeatureSet {first.name}, "
+                    f"but {other.name} wants {other.definition.key} ({other.source.partitioner}); one of them needs "
+                    "another topic"
+                )
+        names = dict.fromkeys(one.definition.event_id for one in featuresets)
+        self._envelope = Envelope([name for name in names if name != first.definition.key])
+        self._decoders = [EventDecoder(one.definition) for one in featuresets]
+
+    def sort(self, events: Sequence[bytes], first_index: int, now_ms: int) -> Sorted:
+        """Completes and judges events; refused is only what no FeatureSet of the topic could accept.
+
+        `first_index` is the position of the first one in its request.
+        """
+        received = received_at(now_ms)
+        completed = [self._envelope.complete(event, received, MAX_BYTES) for event in events]
+        values = [value for value, _ in completed]
+        ids = [event_id for _, event_id in completed]
+        judged = self._decoders[0].judge(values, now_ms)
+        rejected = judged.rejected
+        records = _records(judged, values, range(len(values)), first_index)
+        for decoder in self._decoders[1:]:
+            if not rejected:
+                break
+            places = [one.index for one in rejected]
+            again = decoder.judge([values[place] for place in places], now_ms)
+            records += _records(again, values, places, first_index)
+            taken = {places[position] for position in again.positions}
+            rejected = [one for one in rejected if one.index not in taken]
+        if len(self._decoders) > 1:
+            records.sort(key=lambda record: record.index)
+        for one in rejected:
+            ids[one.index] = None
+        return Sorted(records, [replace(one, index=first_index + one.index) for one in rejected], ids)
+
+
+def _records(judged: Judged, values: Sequence[bytes], places: Sequence[int], first_index: int) -> list[Record]:
+    return [
+        Record(first_index + places[position], key.encode(), values[places[position]])
+        for position, key in zip(judged.positions, judged.keys, strict=True)
+    ]
+
+
+class Destinations:
+    """All topics that events can be sent to. Raises ConfigurationError."""
+
+    def __init__(self, featuresets: Sequence[FeatureSet]) -> None:
+        if not featuresets:
+            raise ConfigurationError("FRESHET_MANIFESTS: there is no FeatureSet in it, so no topic to send events to")
+        by_topic: dict[str, list[FeatureSet]] = {}
+        for featureset in featuresets:
+            by_topic.setdefault(featureset.source.topic, []).append(featureset)
+        self.all = [Destination(group) for group in by_topic.values()]
+
+    def choose(self, query: Mapping[str, str]) -> Destination:
+        """The topic that a request means by topic, featureset or entity, or the only one. Raises Problem."""
+        if not query and len(self.all) == 1:
+            return self.all[0]
+        strange = sorted(set(query) - {"topic", "featureset", "entity"})
+        if strange:
+            message = f"unknown query parameter {strange[0][:80]}; there are topic, featureset and entity"
+            raise Problem(400, "unknown_parameter", message)
+        found = self.all
+        if "topic" in query:
+            found = self._named("topic", query["topic"], {one.topic: [one] for one in found})
+        if "featureset" in query:
+            names = {name: [one] for one in found for name in one.featuresets}
+            found = self._named("FeatureSet", query["featureset"], names)
+        if "entity" in query:
+            kinds = {kind for one in found for kind in one.entities}
+            groups = {kind: [one for one in found if kind in one.entities] for kind in kinds}
+            found = self._named("entity", query["entity"], groups)
+        if len(found) > 1:
+            topics = ", ".join(one.topic for one in found)
+            raise Problem(
+                400, "ambiguous_topic", f"there are the topics {topics}: say which one, as ?topic={found[0].topic}"
+            )
+        return found[0]
+
+    @staticmethod
+    def _named(what: str, given: str, known: Mapping[str, list[Destination]]) -> list[Destination]:
+        if given not in known:
+            raise unknown(what, given, known)
+        return known[given]

@@ -1,0 +1,70 @@
+"""What ingest adds to an event: when it was received, and an id if it has none.
+
+The client's text is kept byte by byte and the additions are spliced in before its last brace. Only where a null or
+empty value has to be replaced is the object written anew, each value still as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+RECEIVED_AT = "received_at"
+"""Kept if the client sends it: events that come from another topic keep their first one."""
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ABSENT = (b"null", b'""')
+
+
+def received_at(now_ms: int) -> bytes:
+    """The moment as JSON text, RFC 3339 in UTC."""
+    seconds, ms = divmod(now_ms, 1000)
+    return f'"{time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))}.{ms:03d}Z"'.encode()
+
+
+class Envelope:
+    """Completes the events of one topic."""
+
+    def __init__(self, id_names: Sequence[str]) -> None:
+        """`id_names`: the fields that FeatureSets of the topic read event ids from."""
+        self._id_names = tuple(id_names)
+
+    def complete(self, event: bytes, received: bytes, size_limit: int) -> tuple[bytes, str | None]:
+        """The event with what was missing, and its id. What is not a JSON object, or too large, stays as it is."""
+        if len(event) > size_limit:
+            return event, None
+        try:
+            fields = _OBJECT.decode(event)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return event, None
+        added: dict[str, bytes] = {}
+        made = ""
+        for name in self._id_names:
+            if _is_absent(fields.get(name)):
+                made = made or os.urandom(16).hex()
+                added[name] = b'"%b"' % made.encode()
+        if _is_absent(fields.get(RECEIVED_AT)):
+            added[RECEIVED_AT] = received
+        event_id = made or (_id_text(bytes(fields[self._id_names[0]])) if self._id_names else None)
+        if any(name in fields for name in added):
+            return msgspec.json.encode({**fields, **{n: msgspec.Raw(v) for n, v in added.items()}}), event_id
+        if not added:
+            return event, event_id
+        extra = b",".join(msgspec.json.encode(name) + b":" + value for name, value in added.items())
+        head = event.rstrip()[:-1].rstrip()
+        return head + (b"," if fields else b"") + extra + b"}", event_id
+
+
+def _is_absent(value: msgspec.Raw | None) -> bool:
+    return value is None or bytes(value) in _ABSENT
+
+
+def _id_text(raw: bytes) -> str | None:
+    """The client's own id, as it is given back; None if it is neither text nor a number."""
+    try:
+        return str(msgspec.json.decode(raw, type=str | int))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

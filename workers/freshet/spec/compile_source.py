@@ -1,0 +1,82 @@
+"""Bounds of a definition's size, and what its topic must keep for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from freshet.spec.definition import AggregateFeature, Definition, Feature, Source
+from freshet.spec.durations import duration_text, parse_duration
+from freshet.spec.manifest import SpecModel
+from freshet.spec.problems import Path, Problem
+from freshet.spec.windows import most_tiles
+
+MOST_VALUES = 500
+"""Served values of a feature set: its features times their windows."""
+
+MOST_WINDOWS = 16
+"""Different windows of a feature set."""
+
+MOST_STATE_BYTES = 1024 * 1024
+"""Of one entity's state when every tile is in use."""
+
+_TILE_BYTES = 24
+"""About what one aggregate takes in one tile."""
+
+DEFAULT_RETENTION_MS = parse_duration("8d")
+RETENTION_SLACK_MS = parse_duration("1d")
+"""What the default retention leaves beyond the horizon, so that a day's outage loses nothing."""
+
+
+def check_bounds(features: Sequence[Feature], problems: list[Problem]) -> None:
+    """Problems of a feature set that is too large to be read in a few microseconds or kept in memory."""
+    path: Path = ("spec", "features")
+    aggregates = [f for f in features if isinstance(f, AggregateFeature)]
+    columns = {(f.input, f.aggregate) for f in aggregates if f.window}
+    windows = {f.window for f in aggregates if f.window}
+    if len(features) > MOST_VALUES:
+        message = f"give {len(features)} values, features times windows; at most {MOST_VALUES} are allowed"
+        problems.append(Problem(path, message))
+    if len(windows) > MOST_WINDOWS:
+        message = f"have {len(windows)} different windows; at most {MOST_WINDOWS} are allowed"
+        problems.append(Problem(path, message))
+    tiles = most_tiles(windows)
+    size = tiles * len(columns) * _TILE_BYTES
+    if size > MOST_STATE_BYTES:
+        message = (
+            f"could make the state of one entity {size // 1024} KiB large, {tiles} tiles of {len(columns)} aggregates;"
+            f" at most {MOST_STATE_BYTES // 1024} KiB are allowed: use fewer windows or a coarser granularity"
+        )
+        problems.append(Problem(path, message))
+
+
+def compile_source(spec: SpecModel, definition: Definition, problems: list[Problem]) -> Source:
+    """The topic that is read; problems where it cannot hold what the windows need."""
+    source = spec.source
+    longest = max(definition.windows, default=None)
+    hop = max((window.hop_ms for window in definition.windows), default=0)
+    span = longest.length_ms if longest else 0
+    needed = span + hop + source.deduplicate
+    retention = source.retention or max(DEFAULT_RETENTION_MS, needed + RETENTION_SLACK_MS)
+    if longest and retention < needed:
+        message = (
+            f"{duration_text(retention)} is less than the longest window ({longest.text}), its hop ({duration_text(hop)})"
+            f" and deduplicate ({duration_text(source.deduplicate)}) together: a lost state could not be rebuilt; use at"
+            f" least {duration_text(needed)}"
+        )
+        problems.append(Problem(("spec", "source", "retention"), message))
+    if longest and spec.entityTtl is not None and spec.entityTtl < span + hop:
+        message = f"must be at least the longest window ({longest.text}) and its hop, or windows would lose events"
+        problems.append(Problem(("spec", "entityTtl"), message))
+    if spec.output and spec.output.topic == source.topic:
+        problems.append(Problem(("spec", "output", "topic"), "is the topic that is read; vectors need their own"))
+    if "maxReplicas" in spec.processor.model_fields_set and spec.processor.maxReplicas > source.partitions:
+        message = f"must be at most partitions ({source.partitions}): more processors would have nothing to read"
+        problems.append(Problem(("spec", "processor", "maxReplicas"), message))
+    return Source(
+        topic=source.topic,
+        partitions=source.partitions,
+        replication=source.replication,
+        retention_ms=retention,
+        manage=source.manage,
+        partitioner=source.partitioner,
+    )

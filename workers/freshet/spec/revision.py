@@ -1,0 +1,36 @@
+"""The revision of a definition: equal definitions have equal revisions, on any machine and in any later version."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from enum import Enum
+from typing import Any
+
+from freshet.spec.definition import Definition
+
+CANONICAL_FORM = 1
+"""Number of the canonical form. A change of it makes every state be built anew."""
+
+
+def revision_of(definition: Definition) -> str:
+    """10 hexadecimal digits of the SHA-256 of the canonical definition; its own `revision` does not count."""
+    return hashlib.sha256(canonical(definition).encode()).hexdigest()[:10]
+
+
+def canonical(definition: Definition) -> str:
+    """The definition as one line of JSON with sorted names, without its revision."""
+    plain = _plain(dataclasses.replace(definition, revision=""))
+    return json.dumps({"form": CANONICAL_FORM, "definition": plain}, sort_keys=True, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"is": type(value).__name__, **fields}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
