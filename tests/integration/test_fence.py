@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
-
+from freshet.dev.servers import EmbeddedValkey
 from freshet.spec import naming
+from freshet.stores import scripts
 from freshet.stores.fence import (
     DuplicateWrite,
     EntityWrite,
@@ -19,15 +21,22 @@ from freshet.stores.fence import (
     StoreFull,
 )
 from freshet.stores.redis import Client, EvictingStore, connect, require_noeviction
-from tests.valkey import valkey, valkey_cluster
+from redis.cluster import RedisCluster
+
+from tests.cluster import valkey_cluster
 
 pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module", params=["single", "cluster"])
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with valkey() if request.param == "single" else valkey_cluster() as started:
-        yield started
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("store")
+    if request.param == "cluster":
+        with valkey_cluster(folder) as cluster:
+            yield cluster
+    else:
+        with EmbeddedValkey(folder) as server:
+            yield server.url
 
 
 @pytest.fixture
@@ -123,8 +132,8 @@ def test_duplicate_buckets_move_with_the_offset(fence: PartitionFence, client: C
 
 
 def test_every_use_refuses_after_another_owner_came(fence: PartitionFence, client: Client) -> None:
-    uses = [
-        lambda: fence.check(),
+    uses: list[Callable[[], object]] = [
+        fence.check,
         lambda: fence.load(["a"]),
         lambda: fence.load_buckets([1]),
         lambda: fence.send(fence.prepare([whole("a", b"mine")], move_to=9)),
@@ -191,8 +200,8 @@ def test_progress_is_one_readable_string() -> None:
             Progress.parse(bad)
 
 
-def test_a_full_store_writes_nothing_of_a_script() -> None:
-    with valkey() as url, connect(url) as client:
+def test_a_full_store_writes_nothing_of_a_script(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path) as server, connect(server.url) as client:
         fence = PartitionFence(client, naming.tag("a", "b", "c", 0))
         fence.take_over(0, "t")
         fence.send(fence.prepare([whole("a", b"old")], duplicates=DuplicateWrite({1: b"x"}, [], index(1))))
@@ -215,8 +224,8 @@ def test_a_full_store_writes_nothing_of_a_script() -> None:
         assert fence.load(["a"]) == [b"new"]
 
 
-def test_a_script_that_begins_below_the_limit_is_not_cut_in_the_middle() -> None:
-    with valkey() as url, connect(url) as client:
+def test_a_script_that_begins_below_the_limit_is_not_cut_in_the_middle(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path) as server, connect(server.url) as client:
         fence = PartitionFence(client, naming.tag("a", "b", "c", 0))
         fence.take_over(0, "t")
         used = client.info("memory")["used_memory"]
@@ -230,26 +239,82 @@ def test_a_script_that_begins_below_the_limit_is_not_cut_in_the_middle() -> None
             assert fence.load([w.key for w in writes]) == [w.blob for w in writes]
 
 
-def test_a_store_that_evicts_is_refused() -> None:
-    with valkey("--maxmemory-policy", "allkeys-lru") as url, connect(url) as client:
-        with pytest.raises(EvictingStore, match="allkeys-lru.*set it to noeviction"):
+def test_a_store_that_evicts_is_refused(tmp_path: Path) -> None:
+    config = {"maxmemory-policy": "allkeys-lru"}
+    with EmbeddedValkey(tmp_path, config=config) as server, connect(server.url) as client:
+        with pytest.raises(EvictingStore, match=r"allkeys-lru.*set it to noeviction"):
             require_noeviction(client)
         client.config_set("maxmemory-policy", "noeviction")
         require_noeviction(client)
 
 
-def test_a_cluster_is_checked_node_by_node() -> None:
-    with valkey_cluster() as url, connect(url) as client:
+def test_a_cluster_is_checked_node_by_node(tmp_path: Path) -> None:
+    with valkey_cluster(tmp_path) as url, connect(url) as client:
         require_noeviction(client)
-        nodes = client.get_primaries()  # type: ignore[union-attr]
-        last = redis.Redis(host=nodes[-1].host, port=nodes[-1].port)
-        last.config_set("maxmemory-policy", "volatile-ttl")
+        assert isinstance(client, RedisCluster)
+        last = client.get_primaries()[-1]  # type: ignore[no-untyped-call]
+        with redis.Redis(host=last.host, port=last.port) as node:
+            node.config_set("maxmemory-policy", "volatile-ttl")
         with pytest.raises(EvictingStore, match="volatile-ttl"):
             require_noeviction(client)
-        last.close()
 
 
-def test_a_hidden_policy_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    with valkey("--rename-command", "INFO", "") as url, connect(url) as client:
-        require_noeviction(client)
-        assert "must be noeviction" in caplog.text
+def test_a_hidden_policy_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with EmbeddedValkey(tmp_path) as server:
+        with connect(server.url) as admin:
+            admin.acl_setuser("guest", enabled=True, passwords="+p/w", keys="*", commands=["+@all", "-info"])
+        with connect(server.url.replace("://", "://guest:p%2Fw@")) as client:
+            require_noeviction(client)
+            assert "must be noeviction" in caplog.text
+
+
+_SLOW = b"""
+redis.call('INCR', KEYS[1])
+local from = redis.call('TIME')
+repeat
+  local now = redis.call('TIME')
+until (now[1] - from[1]) * 1000000 + now[2] - from[2] > 1500000
+return 1
+"""
+
+
+def test_what_got_no_reply_is_not_sent_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freshet.stores.redis.REPLY_SECONDS", 0.3)
+    with connect(url) as hasty, pytest.raises(StoreDown, match="no reply in time"):
+        scripts.run(hasty, scripts.Lua.of(_SLOW), ["{t}:sent"], [])
+    monkeypatch.undo()
+    with connect(url) as patient:
+        assert patient.get("{t}:sent") == b"1"
+
+
+def test_a_server_that_is_gone_and_returns(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path, appendonly=True) as server, connect(server.url) as client:
+        fence = PartitionFence(client, naming.tag("a", "b", "c", 0))
+        fence.take_over(3, "t")
+        fence.check()
+        server.stop()
+        with pytest.raises(StoreDown):
+            fence.check()
+        with pytest.raises(StoreDown):
+            fence.take_over(0, "t")
+        with pytest.raises(StoreDown):
+            require_noeviction(client)
+        server.start()
+        with pytest.raises(Refused, match="take over again"):
+            fence.check()
+        assert fence.take_over(0, "t").progress.offset == 3
+
+
+def take_over_somewhere(client: Client) -> None:
+    for partition in range(9):
+        PartitionFence(client, naming.tag("a", "b", "c", partition)).take_over(0, "t")
+
+
+def test_the_url_of_the_other_kind_of_store_says_so(url: str) -> None:
+    if url.startswith("redis+cluster"):
+        single = connect(url.replace("redis+cluster", "redis"))
+        with single, pytest.raises(StoreDown, match=r"redis\+cluster://"):
+            take_over_somewhere(single)
+    else:
+        with pytest.raises(StoreDown):
+            connect(url.replace("redis:", "redis+cluster:").removesuffix("/0"))

@@ -48,9 +48,8 @@ class Oracle:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self._query = Query(definition).text()
-        self._base = _base_sql(definition)
-        self._chained = expressions_sql(definition, "base", given=False)
-        self._given = expressions_sql(definition, "base", given=True)
+        self._chained = expressions_sql(definition, f"({_base_sql(definition)})", given=False)
+        self._given = expressions_sql(definition, f"({_base_sql(definition, given=True)})", given=True)
         # One thread: the tables are small, and so sums are always taken in the same order.
         self._database = duckdb.connect(config={"threads": 1})
 
@@ -77,7 +76,7 @@ class Oracle:
                 raw[f"v{n}"] = got[f"v{n}"]
         self._database.register("values_of", {"i": np.arange(len(reads)), "key": _texts(reads.keys), **raw})
         self._register_times(q, first, newest)
-        served = self._fetch(self._chained.replace("base", f"({self._base})", 1))
+        served = self._fetch(self._chained)
         columns = {f.name: _column(served[value_column(f.name).strip('"')], f.type) for f in features}
         return Values(q, first, newest, columns, slack)
 
@@ -93,8 +92,7 @@ class Oracle:
         table |= {f"v{n}": _masked(served[f.name]) for n, f in enumerate(self.definition.features)}
         self._database.register("values_of", table)
         self._register_times(values.q_ms, values.first_ms, values.newest_ms)
-        base = _base_sql(self.definition, given=True)
-        got = self._fetch(self._given.replace("FROM base", f"FROM ({base})", 1))
+        got = self._fetch(self._given)
         return {f.name: _column(got[value_column(f.name).strip('"')], f.type) for f in wanted}
 
     def _load(self, log: Log, reads: Reads) -> None:

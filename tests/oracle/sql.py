@@ -172,7 +172,8 @@ def aggregate_sql(feature: AggregateFeature, j: int) -> tuple[str, str]:
             return f"arg_max({x}, ROW(t, o)) {seen}", exact
         case Aggregate.RATE:
             assert feature.window is not None
-            return f"({count})::DOUBLE / ({feature.window.length_ms}::DOUBLE / {unit})", exact
+            value = f"({count})::DOUBLE / ({feature.window.length_ms}::DOUBLE / {unit})"
+            return value, f"{RELATIVE} * {value}"
         case Aggregate.TREND:
             slope = f"regr_slope({x}, (t - t0_{j})::DOUBLE / {unit}) {seen}"
             value = f"CASE WHEN any_value(t0_{j}) < any_value(t1_{j}) THEN {slope} END"

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
+from freshet.dev.errors import NotInstalled
+
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
 # Resolved apart from Kafka: together, the version table of its parent would downgrade Kafka's own parts.
 LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 CACHE = Path.home() / ".cache" / "freshet" / "kafka"
-
-
-class NotInstalled(Exception):
-    """Something that an embedded server needs is missing; the text says what to do."""
 
 
 def java() -> Path:

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from freshet.dev.children import kill, spawn, stop, tail
+from freshet.dev.errors import ServerFailed
 from freshet.dev.kafka_files import CACHE, classpath, java
 from freshet.dev.ports import HOST, free_ports, listens
 
@@ -25,10 +26,6 @@ _JAVA_OPTIONS = (
     "--enable-native-access=ALL-UNNAMED",
     "-Dorg.apache.logging.log4j.level=WARN",
 )
-
-
-class ServerFailed(Exception):
-    """An embedded server did not start; the text has the end of its log."""
 
 
 class EmbeddedKafka:

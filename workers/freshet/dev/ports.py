@@ -6,11 +6,9 @@ import contextlib
 import socket
 from collections.abc import Mapping
 
+from freshet.dev.errors import PortInUse
+
 HOST = "127.0.0.1"
-
-
-class PortInUse(Exception):
-    """A port that we were told to use belongs to another program."""
 
 
 def free_ports(count: int) -> list[int]:

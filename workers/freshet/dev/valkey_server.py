@@ -11,8 +11,7 @@ from typing import Self
 import redis
 
 from freshet.dev.children import kill, spawn, stop, tail
-from freshet.dev.kafka_files import NotInstalled
-from freshet.dev.kafka_server import ServerFailed
+from freshet.dev.errors import NotInstalled, ServerFailed
 from freshet.dev.ports import HOST, free_ports, listens
 
 

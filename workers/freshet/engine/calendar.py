@@ -1,9 +1,13 @@
-"""Parts of timestamps in a time zone, by whole columns: extract() of DuckDB."""
+"""Parts of timestamps in a time zone, by whole columns: extract() of DuckDB.
+
+A zone's offsets are put into a table once, from the standard library's rules, so that a column is one binary search.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,6 +16,10 @@ from freshet.engine.column import Floats, Ints
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_DAY = (datetime(2101, 1, 1, tzinfo=UTC) - _EPOCH).days
+"""Timestamps lie in the years 1970 to 2100."""
+_STEP_DAYS = 7
+"""No zone goes to another offset and back within less."""
 
 
 def part_of(part: str, ms: Floats, timezone: str) -> Floats:
@@ -21,25 +29,41 @@ def part_of(part: str, ms: Floats, timezone: str) -> Floats:
     """
     if part == "epoch":
         return ms / 1000
-    local = _local(np.asarray(ms).astype(np.int64), timezone)
-    out: Floats = np.asarray(_part(part, local), np.float64)
+    utc = np.floor(ms).astype(np.int64)
+    out: Floats = np.asarray(_part(part, utc + offset_ms(utc, timezone)), np.float64)
     return out
 
 
-def _local(ms: Ints, timezone: str) -> Ints:
-    """The wall clock of a zone, as if it were UTC."""
-    if timezone == "UTC":
-        return ms
+def offset_ms(utc_ms: Ints, timezone: str) -> Ints | int:
+    """What the zone's wall clock is ahead of UTC at each moment."""
+    starts, offsets = _changes(timezone)
+    if len(starts) == 1:
+        return int(offsets[0])
+    out: Ints = offsets[np.maximum(np.searchsorted(starts, utc_ms, "right") - 1, 0)]
+    return out
+
+
+@lru_cache(maxsize=64)
+def _changes(timezone: str) -> tuple[Ints, Ints]:
+    """Moments (UTC, ms) from which the zone has another offset, and these offsets (ms)."""
     zone = ZoneInfo(timezone)
-    distinct, inverse = np.unique(ms, return_inverse=True)
-    offsets = [_offset_ms(at, zone) for at in distinct.tolist()]
-    out: Ints = ms + np.array(offsets, np.int64)[inverse].reshape(ms.shape)
-    return out
 
+    def offset(second: int) -> int:
+        ahead = (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()
+        return 0 if ahead is None else int(ahead.total_seconds() * 1000)
 
-def _offset_ms(at: int, zone: ZoneInfo) -> int:
-    offset = (_EPOCH + timedelta(milliseconds=at)).astimezone(zone).utcoffset()
-    return 0 if offset is None else int(offset.total_seconds() * 1000)
+    starts, offsets = [0], [offset(0)]
+    step = _STEP_DAYS * 86_400
+    for week in range(step, _LAST_DAY * 86_400, step):
+        if offset(week) == offsets[-1]:
+            continue
+        before, after = week - step, week
+        while after - before > 1:
+            middle = (before + after) // 2
+            before, after = (middle, after) if offset(middle) == offsets[-1] else (before, middle)
+        starts.append(after * 1000)
+        offsets.append(offset(after))
+    return np.array(starts, np.int64), np.array(offsets, np.int64)
 
 
 def _part(part: str, local: Ints) -> Ints:

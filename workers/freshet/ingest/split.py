@@ -66,7 +66,7 @@ def _by_lines(text: bytes) -> list[bytes]:
 def _is_lines(text: bytes) -> bool:
     """One of the first two lines is a whole JSON value: so it is not one event that was written over several lines."""
     first, more, rest = text.partition(b"\n")
-    return bool(more) and (_is_value(first) or _is_value(rest.partition(b"\n")[0]) and first.rstrip().endswith(b"}"))
+    return bool(more) and (_is_value(first) or (_is_value(rest.partition(b"\n")[0]) and first.rstrip().endswith(b"}")))
 
 
 def _is_value(line: bytes) -> bool:

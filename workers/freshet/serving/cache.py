@@ -31,10 +31,6 @@ class StateCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @property
-    def enabled(self) -> bool:
-        return self._max_entries > 0
-
     def now(self) -> float:
         """A time for `get` and `put`, in seconds: read once for many of them."""
         return self._clock()
@@ -61,6 +57,3 @@ class StateCache:
             if len(self._entries) <= self._max_entries and now - self._entries[oldest][0] <= self._max_age:
                 return
             del self._entries[oldest]
-
-    def clear(self) -> None:
-        self._entries.clear()

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from freshet.serving.catalogue import Catalogue, Served
-from freshet.spec.definition import AggregateFeature, Feature
+from freshet.spec.definition import Aggregate, ExpressionFeature, Feature
+from freshet.spec.expr.tree import names
+
+_WITH_UNIT = (
+    Aggregate.RATE,
+    Aggregate.TREND,
+    Aggregate.TIME_SINCE_FIRST,
+    Aggregate.TIME_SINCE_LAST,
+    Aggregate.SESSION_DURATION,
+)
 
 
 def listing(catalogue: Catalogue) -> dict[str, Any]:
@@ -32,11 +41,19 @@ def _summary(served: Served) -> dict[str, Any]:
 
 
 def _feature(feature: Feature) -> dict[str, Any]:
+    """Times are in ms; `unit_ms` is that of the value or of the rate."""
     found: dict[str, Any] = {"name": feature.name, "type": feature.type.value, "default": feature.default}
-    if isinstance(feature, AggregateFeature):
-        found["aggregate"] = feature.aggregate.value
-        window = feature.window
-        found["window"] = None if window is None else window.text
-        if window is not None:
-            found["window_ms"], found["hop_ms"] = window.length_ms, window.hop_ms
+    if isinstance(feature, ExpressionFeature):
+        return {**found, "reads": list(dict.fromkeys(names(feature.expr)))}
+    window = feature.window
+    found["aggregate"] = feature.aggregate.value
+    found["window"] = "lifetime" if window is None else window.text
+    if window is not None:
+        found["window_ms"], found["hop_ms"] = window.length_ms, window.hop_ms
+    if feature.aggregate in _WITH_UNIT:
+        found["unit_ms"] = feature.unit_ms
+    if feature.aggregate.value.startswith("session_"):
+        found["gap_ms"] = feature.gap_ms
+    if feature.aggregate is Aggregate.EWMA:
+        found["half_life_ms"] = feature.half_life_ms
     return found

@@ -54,7 +54,7 @@ class Problem(Exception):
 def near(given: str, known: Iterable[str], most: int = 3) -> tuple[str, ...]:
     """Up to `most` of the known names that look like the given one, best first."""
     names = {name.lower(): name for name in known}
-    return tuple(names[name] for name in difflib.get_close_matches(given[:200].lower(), names, most, 0.6))
+    return tuple(names[name] for name in difflib.get_close_matches(given[:200].lower(), names, most, 0.5))
 
 
 def unknown(what: str, given: str, known: Iterable[str], where: str = "") -> Problem:

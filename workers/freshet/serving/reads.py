@@ -62,9 +62,6 @@ class Reads:
         missing: list[tuple[Served, str]] = []
         for served, keys in wanted.items():
             before = len(missing)
-            if not self._cache.enabled:
-                missing += [(served, key) for key in keys]
-                continue
             for key in keys:
                 found = self._cache.get((served, key), asked)
                 if found is None:

@@ -26,6 +26,7 @@ from freshet.spec.manifest import Manifest, SpecModel
 from freshet.spec.problems import Path, Problem, path_text, quoted
 from freshet.spec.revision import revision_of
 
+
 @dataclass(frozen=True, slots=True)
 class Missing:
     """What was left out of a manifest because it is broken: names that may not be called unknown."""
@@ -137,7 +138,7 @@ class _Compiler:
     def _scope(self, known: Mapping[str, Type], fields: Sequence[Field]) -> Scope:
         """What expressions may read, but for other expressions."""
         names: dict[str, Type | None] = {}
-        for i, model in enumerate(self.spec.features):
+        for model in self.spec.features:
             if model.expression is None:
                 names.update({name: known.get(name) for name in _names(model)})
         names.update({self.spec.entity.key: Type.TEXT, "first_seen": Type.TIMESTAMP, "last_seen": Type.TIMESTAMP})

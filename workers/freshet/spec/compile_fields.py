@@ -43,13 +43,15 @@ def _spellings(fields: list[Field], problems: list[Problem]) -> None:
     for field in fields:
         other = seen.setdefault(field.name.lower(), field.name)
         if other != field.name:
-            problems.append(Problem(_where(field), f"differs from {quoted(other)} only in case, which SQL does not see"))
+            problems.append(
+                Problem(_where(field), f"differs from {quoted(other)} only in case, which SQL does not see")
+            )
 
 
 def _places(spec: SpecModel, fields: list[Field], problems: list[Problem]) -> None:
     """No value can be at once text or a number and an object that holds another field."""
     source = spec.source
-    taken = {
+    taken: dict[tuple[str, ...], str] = {
         (spec.entity.key,): "the entity's key",
         (source.timestamp,): "the event's timestamp",
         (source.eventId,): "the event's id",
@@ -60,12 +62,16 @@ def _places(spec: SpecModel, fields: list[Field], problems: list[Problem]) -> No
     for field in fields:
         shown = ".".join(field.path)
         if field.path in paths:
-            problems.append(Problem(_where(field), f"reads {quoted(shown)}, which {quoted(paths[field.path])} already reads"))
+            problems.append(
+                Problem(_where(field), f"reads {quoted(shown)}, which {quoted(paths[field.path])} already reads")
+            )
             continue
         outer = [path for path in (*taken, *paths) if field.path[: len(path)] == path and len(path) < len(field.path)]
         inner = [path for path in paths if path[: len(field.path)] == field.path and len(path) > len(field.path)]
         for path in (*outer, *inner):
             owner = taken.get(path) or quoted(paths[path])
-            message = f"reads {quoted(shown)}, but {owner} is at {quoted('.'.join(path))}: one of them would be an object"
+            message = (
+                f"reads {quoted(shown)}, but {owner} is at {quoted('.'.join(path))}: one of them would be an object"
+            )
             problems.append(Problem(_where(field), message))
         paths[field.path] = field.name

@@ -59,9 +59,9 @@ def compile_source(spec: SpecModel, definition: Definition, problems: list[Probl
     retention = source.retention or max(DEFAULT_RETENTION_MS, needed + RETENTION_SLACK_MS)
     if longest and retention < needed:
         message = (
-            f"{duration_text(retention)} is less than the longest window ({longest.text}), its hop ({duration_text(hop)})"
-            f" and deduplicate ({duration_text(source.deduplicate)}) together: a lost state could not be rebuilt; use at"
-            f" least {duration_text(needed)}"
+            f"{duration_text(retention)} is less than the longest window ({longest.text}), a hop ({duration_text(hop)})"
+            f" and deduplicate ({duration_text(source.deduplicate)}) together: a lost state could not be rebuilt; use"
+            f" at least {duration_text(needed)}"
         )
         problems.append(Problem(("spec", "source", "retention"), message))
     if longest and spec.entityTtl is not None and spec.entityTtl < span + hop:

@@ -1,8 +1,9 @@
 """YAML text to plain values that remember their lines.
 
 Only what JSON could also say is taken: mappings with text keys, lists, text, numbers, true, false, null. Spellings
-that YAML versions read differently (`yes`, `on`, `010`, `12:30`) stay text, and so become type errors instead of surprises.
-Size, depth and the expansion of aliases are bounded; the text is read as a stream of parser events, never recursively by PyYAML.
+that YAML versions read differently (`yes`, `on`, `010`, `12:30`) stay text, and become type errors, not surprises.
+Size, depth and the expansion of aliases are bounded: the text is read as a stream of parser events, so that a bound
+is met before memory or the stack is.
 """
 
 from __future__ import annotations

@@ -118,5 +118,3 @@ class FeatureModel(BaseModel):
         if (self.aggregate is None) == (self.expression is None):
             raise broken("needs either aggregate or expression, and not both")
         return self
-
-

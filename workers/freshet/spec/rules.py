@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
@@ -60,14 +59,18 @@ def only(value: object, reason: str) -> AfterValidator:
 
     def check(given: object) -> object:
         if given != value:
-            raise broken(f"{quoted(given)} is not implemented by this version of Freshet: {reason}; use {quoted(value)}")
+            raise broken(
+                f"{quoted(given)} is not implemented by this version of Freshet: {reason}; use {quoted(value)}"
+            )
         return given
 
     return AfterValidator(check)
 
 
 def _timezone(text: str) -> str:
-    wrong = broken(f"{quoted(text)} is not a time zone: use a name of the IANA database, for example Europe/Berlin or UTC")
+    wrong = broken(
+        f"{quoted(text)} is not a time zone: use a name of the IANA database, for example Europe/Berlin or UTC"
+    )
     if not re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", text, re.ASCII) or text == "localtime":
         raise wrong
     try:
@@ -117,17 +120,16 @@ FieldName = Annotated[
 
 EventKey = Annotated[
     str,
-    _pattern(r"[A-Za-z_@][A-Za-z0-9_@-]{0,127}", "name a field at the top of the event, with letters, digits, _, @ and -"),
+    _pattern(
+        r"[A-Za-z_@][A-Za-z0-9_@-]{0,127}", "name a field at the top of the event, with letters, digits, _, @ and -"
+    ),
 ]
 
 TopicName = Annotated[
     str,
-    _pattern(
-        r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}", "use at most 249 letters, digits, dots, hyphens and underscores"
-    ),
+    _pattern(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}", "use at most 249 letters, digits, dots, hyphens and underscores"),
 ]
 
 Timezone = Annotated[str, AfterValidator(_timezone)]
 
 FieldPath = Annotated[str, AfterValidator(_path)]
-

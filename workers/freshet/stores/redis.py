@@ -125,7 +125,7 @@ def describe(error: Exception) -> str:
     if isinstance(error, MovedError):
         return "the store is a cluster: its URL must begin with redis+cluster:// or rediss+cluster://"
     if isinstance(error, TimedOut):
-        return f"no reply within {REPLY_SECONDS:g} s"
+        return "no reply in time"
     if isinstance(error, Unreachable | ResponseError):
         return str(error).partition(", with args")[0]
     return type(error).__name__

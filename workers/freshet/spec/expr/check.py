@@ -302,7 +302,8 @@ class _Checker:
         part = str(node.this.name if isinstance(node.this, (exp.Var, exp.Literal)) else node.this).lower()
         if part not in PARTS:
             raise ExpressionError(
-                f"extract cannot give {quoted(part)}{did_you_mean(part, PARTS)}{position(node)}; it gives {any_of(PARTS)}"
+                f"extract cannot give {quoted(part)}{position(node)}"
+                f"{did_you_mean(part, PARTS) or f'; it gives {any_of(PARTS)}'}"
             )
         arg = self.typed(node.expression, "extract", Type.TIMESTAMP, "a timestamp")
         return Call("extract", (arg,), Type.DOUBLE if part == "epoch" else Type.INTEGER, part)
@@ -353,7 +354,9 @@ def _family(expr: Expr) -> Type:
 
 def _common(exprs: list[Expr]) -> Type:
     """The type of a choice: INTEGER if every branch is, whole constants counting as either."""
-    kinds = {expr.type for expr in exprs if not (isinstance(expr, Literal) and expr.type is Type.DOUBLE and _whole(expr))}
+    kinds = {
+        expr.type for expr in exprs if not (isinstance(expr, Literal) and expr.type is Type.DOUBLE and _whole(expr))
+    }
     if kinds == {Type.INTEGER}:
         return Type.INTEGER
     return _family(exprs[0])

@@ -26,7 +26,7 @@ OTHER = ("in", "between", "is_null", "extract", "now")
 OPS = frozenset((*COMPARISONS, *ARITHMETIC, *LOGIC, *NUMERIC, *CHOICE, *OTHER))
 
 PARTS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second", "dow", "isodow", "doy", "epoch")
-"""Of extract(): dow is 0 on Sunday, isodow 7; week is ISO's; second is whole; epoch is seconds since 1970 with decimals."""
+"""Of extract(): Sunday is dow 0 and isodow 7; week is that of ISO; second is whole, epoch is not."""
 
 MOST_DIGITS = 15
 """Of round(): beyond it a double has no digits to round."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlglot import Dialect, exp
 from sqlglot.errors import ParseError, SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 MOST_CHARACTERS = 4_000
 MOST_TOKENS = 600

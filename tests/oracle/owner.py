@@ -1,0 +1,115 @@
+"""What a processor does with the engine, on a dict: take over, consume, flush, crash. One partition, one owner.
+
+The store holds states and, under one offset, progress and the duplicate filter, as design §6 has it: states may be
+ahead of progress (a flush that was cut off), never behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from freshet.engine.column import Column, Ints
+from freshet.engine.duplicates import DuplicateFilter, event_hashes
+from freshet.engine.layout import Layout
+from freshet.engine.reader import Reader
+from freshet.engine.state import PartitionState, Write
+from freshet.spec.definition import Definition
+from tests.oracle.log import Log
+from tests.oracle.run import Reads
+
+
+@dataclass(slots=True)
+class Store:
+    """What outlives a crash."""
+
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    offset: int = 0
+    duplicates: bytes | None = None
+    buckets: dict[int, bytes] = field(default_factory=dict)
+
+    def put(self, write: Write) -> None:
+        """One state write: a whole value, or a front laid over the start of the stored one."""
+        if write.whole:
+            self.blobs[write.key] = write.blob
+        else:
+            self.blobs[write.key] = write.blob + self.blobs[write.key][len(write.blob) :]
+        assert len(self.blobs[write.key]) == write.length, f"{write.key!r}: stored value of another length than meant"
+
+    def progress(self) -> Store:
+        """A copy of the part that moves with progress: to go back to it later."""
+        return replace(self, blobs={}, buckets=dict(self.buckets))
+
+    def rewind(self, to: Store) -> None:
+        """Progress and duplicate filter as they were; states stay as they are."""
+        self.offset, self.duplicates, self.buckets = to.offset, to.duplicates, dict(to.buckets)
+
+
+class Owner:
+    """The owner of one partition, from take-over to crash."""
+
+    def __init__(self, definition: Definition, log: Log, store: Store) -> None:
+        self.definition = definition
+        self.layout = Layout(definition)
+        self.reader = Reader(definition, self.layout)
+        self.states = PartitionState(definition, self.layout, slots=4)
+        self.store = store
+        self._log = log
+        self._dirty: dict[str, None] = {}
+        self.position = int(np.searchsorted(log.offset, store.offset))
+        """Index of the next record."""
+        self.filter = DuplicateFilter(definition.deduplicate_ms, store.duplicates)
+        self.filter.load({minute: store.buckets[minute] for minute in self.filter.minutes})
+
+    @property
+    def offset(self) -> int:
+        """Everything below it is in memory."""
+        return int(self._log.offset[self.position - 1]) + 1 if self.position else 0
+
+    def consume(self, stop: int) -> None:
+        """Takes the records from the current position until before index `stop`."""
+        log, start = self._log, self.position
+        batch = log.batch(self.definition, start, stop)
+        records = np.flatnonzero(log.valid(self.definition)[start:stop])
+        hashes = event_hashes(batch.keys, batch.event_ids)
+        accepted = self.filter.accept(log.offset[start:stop], log.broker_ms[start:stop], records, hashes)
+        new = self.states.missing(batch.keys)
+        self.states.load(new, [self.store.blobs.get(key) for key in new])
+        applied = self.states.apply(batch, accepted)
+        self._dirty |= dict.fromkeys(batch.keys[i] for i in np.flatnonzero(applied.applied).tolist())
+        self.position = max(self.position, stop)
+
+    def flush(self, *, cut_off_after: int | None = None) -> None:
+        """Writes what changed and then moves progress; `cut_off_after`: dies after so many writes."""
+        writes = self.states.encode(self.states.slots(list(self._dirty)))
+        for write in writes[:cut_off_after]:
+            self.store.put(write)
+        if cut_off_after is not None:
+            return
+        self._dirty.clear()
+        changes = self.filter.changes(self.offset)
+        for minute, data in changes.append.items():
+            self.store.buckets[minute] = self.store.buckets.get(minute, b"") + data
+        for minute in changes.drop:
+            del self.store.buckets[minute]
+        self.store.duplicates, self.store.offset = changes.index, self.offset
+
+    def evict(self, keys: Sequence[str]) -> None:
+        """Forgets those of `keys` that are resident and clean."""
+        resident = set(keys) - set(self.states.missing(keys)) - set(self._dirty)
+        self.states.evict(self.states.slots(sorted(resident)))
+
+    def blobs(self) -> dict[str, bytes]:
+        """What the store would hold after a flush, without flushing: states that are not resident as stored."""
+        slots = self.states.resident()
+        gathered = dict(self.store.blobs)
+        for slot, key in zip(slots.tolist(), [self.states.keys[s] for s in slots.tolist()], strict=True):
+            if np.isfinite(self.states.fixed[slot, 1]):
+                gathered[key] = key.encode()
+        return gathered
+
+    def read(self, keys: Sequence[str], now_ms: Sequence[int]) -> tuple[dict[str, Column], Ints]:
+        """Served columns and read times from the store, each key at its own time."""
+        return read_blobs(self.reader, keys, [self.store.blobs.get(key) for key in keys], now_ms)

@@ -1,0 +1,109 @@
+"""The JSON put together from fragments says what the engine's plain rows say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from freshet.engine.column import Column
+from freshet.engine.reader import Vectors
+from freshet.engine.vectors import feature_rows
+from freshet.serving.documents import PartTexts, document, single_document, window_bounds
+from freshet.serving.selection import Selector
+from freshet.serving.timestamps import rfc3339
+from freshet.serving.values import texts
+from freshet.spec.definition import Window
+from freshet.spec.expr.tree import Type
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.serving.build import ACTIVITY, catalogue
+
+Q = 1_800_000_000_123
+CATALOGUE = catalogue(ACTIVITY)
+SERVED = CATALOGUE.find("user-activity")
+PART = Selector(CATALOGUE).from_query(b"", None).parts[0]
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+BY_TYPE = {
+    Type.DOUBLE: NUMBERS,
+    Type.INTEGER: st.integers(-(2**53), 2**53).map(float),
+    Type.BOOLEAN: st.booleans(),
+    Type.TEXT: st.text(st.characters(exclude_categories=["Cs"])),
+}
+
+
+@st.composite
+def columns(draw: st.DrawFn, kind: Type, size: int) -> Column:
+    values = draw(st.lists(BY_TYPE[kind], min_size=size, max_size=size))
+    kinds: dict[Type, type] = {Type.TEXT: object, Type.BOOLEAN: np.bool_}
+    array: np.ndarray[Any, Any] = np.array(values, kinds.get(kind, np.float64))
+    valid = draw(st.none() | st.lists(st.booleans(), min_size=size, max_size=size))
+    return Column(array, None if valid is None else np.array(valid, np.bool_))
+
+
+@st.composite
+def vectors(draw: st.DrawFn) -> Vectors:
+    size = draw(st.integers(1, 4))
+    q = np.array(draw(st.lists(st.integers(Q, Q + 1), min_size=size, max_size=size)), np.int64)
+    found = {name: draw(columns(feature.type, size)) for name, feature in SERVED.features.items()}
+    return Vectors(q, q, q, found, 0)
+
+
+@given(vectors(), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_a_document_says_what_the_rows_say(some: Vectors, key: str) -> None:
+    rendered = PartTexts(PART, some)
+    for row, expected in enumerate(feature_rows(some, SERVED.definition)):
+        found = json.loads(document(b'"user_id"', key, [rendered.members(row, False)]))
+        at = rfc3339(int(some.q_ms[row]))
+        assert found == {
+            "user_id": key,
+            "features": {name: {"value": value, "computed_at": at} for name, value in expected.items()},
+        }
+        first = json.loads(single_document(b'"user_id"', key, rendered.single(row, False)))
+        name = PART.labels[0]
+        assert first == {"user_id": key, "feature": name, "value": expected[name], "computed_at": at}
+
+
+@given(vectors())
+def test_bounds_are_those_of_the_design(some: Vectors) -> None:
+    found = json.loads(b"{%b}" % PartTexts(PART, some).members(0, True))
+    q = int(some.q_ms[0])
+    window = SERVED.definition.windows[0]
+    edge = (q - window.length_ms) // window.hop_ms * window.hop_ms
+    assert found["activity_count_1h"]["window"] == {"start": rfc3339(edge), "end": rfc3339(q)}
+    assert "window" not in found["share"]
+
+
+def test_doubles_keep_their_point_and_integers_have_none() -> None:
+    assert texts([[1.0, -0.0, 0.1], [3, 2**62, None]], [Type.DOUBLE, Type.INTEGER]) == [
+        b"1.0",
+        b"-0.0",
+        b"0.1",
+        b"3",
+        b"4611686018427387904",
+        b"null",
+    ]
+
+
+def test_nothing_asked_gives_no_texts() -> None:
+    assert texts([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_767_609_000_007, "2026-01-05T10:30:00.007Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+    ],
+)
+def test_times(ms: int, text: str) -> None:
+    assert rfc3339(ms) == text
+
+
+def test_the_oldest_edge_lies_on_the_hop() -> None:
+    window = Window(3_600_000, 60_000, "1h")
+    assert window_bounds(window, 7_265_500) == (3_660_000, 7_265_500)

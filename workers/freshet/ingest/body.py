@@ -1,0 +1,116 @@
+"""Reading a request's body with bounds on size, time, and on the memory of all bodies together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from freshet.ingest.problems import Problem, busy
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY_BYTES = 10 << 20
+"""Largest body."""
+_DRAIN_BYTES = 64 << 20
+_DRAIN_SECONDS = 5.0
+
+
+class Disconnected(Exception):
+    """The client has gone; there is nobody to answer."""
+
+
+class Bodies:
+    """Bodies of all requests in progress."""
+
+    def __init__(self, memory_bytes: int, timeout_seconds: float) -> None:
+        self._left = memory_bytes
+        self._timeout = timeout_seconds
+
+    def claim(self, headers: dict[bytes, bytes]) -> Claim:
+        """Room for one body; to be released. Raises Problem (400, 413, 429) for what its headers say."""
+        declared = headers.get(b"content-length", b"")
+        if declared and not declared.isdigit():
+            raise Problem(400, "bad_request", "the Content-Length is not a number")
+        size = int(declared) if declared else 0
+        if size > MAX_BODY_BYTES:
+            raise too_large()
+        claim = Claim(self)
+        claim.grow(size)
+        return claim
+
+    def take(self, size: int) -> None:
+        """Takes bytes from the budget. Raises Problem (429)."""
+        if size > self._left:
+            raise busy("the bodies of other requests use the memory that is given to them; send again in a moment")
+        self._left -= size
+
+    def give_back(self, size: int) -> None:
+        """Puts bytes back."""
+        self._left += size
+
+    async def read(self, receive: Receive, claim: Claim) -> bytes:
+        """The whole body. Raises Problem (408, 413, 429) or Disconnected."""
+        chunks: list[bytes] = []
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(self._timeout):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Disconnected
+                    chunk = message.get("body", b"")
+                    more = message.get("more_body", False)
+                    size += len(chunk)
+                    if size > MAX_BODY_BYTES:
+                        raise too_large()
+                    claim.grow(size)
+                    chunks.append(chunk)
+        except TimeoutError:
+            sentence = f"the body did not come within {self._timeout:g} s"
+            raise Problem(408, "body_timeout", sentence) from None
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class Claim:
+    """The part of the budget that one request holds."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._size = 0
+
+    def grow(self, size: int) -> None:
+        """Makes it at least `size` bytes. Raises Problem (429)."""
+        if size > self._size:
+            self._bodies.take(size - self._size)
+            self._size = size
+
+    def release(self) -> None:
+        """Gives everything back."""
+        self._bodies.give_back(self._size)
+        self._size = 0
+
+
+async def drain(receive: Receive) -> None:
+    """Reads and forgets what is left of a body, within bounds.
+
+    A client that still sends when the connection is closed may lose the answer that says why.
+    """
+    size = 0
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while size < _DRAIN_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def too_large() -> Problem:
+    """The body is above the limit."""
+    message = f"the body is larger than {MAX_BODY_BYTES} bytes; send fewer events at a time"
+    return Problem(413, "body_too_large", message)

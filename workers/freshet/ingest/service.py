@@ -1,0 +1,117 @@
+"""The ingest process: one event loop that takes events over HTTP and answers when Kafka has them."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from freshet.ingest.body import Bodies
+from freshet.ingest.broker import Broker
+from freshet.ingest.delivery import Delivery
+from freshet.ingest.destinations import Destinations
+from freshet.ingest.http import Front
+from freshet.ingest.intake import Intake
+from freshet.ingest.routes import make_app
+from freshet.runtime import logs, metrics
+from freshet.runtime.http_protocol import BoundedProtocol
+from freshet.runtime.settings import IngestSettings
+from freshet.runtime.shutdown import Deadline, Stop
+from freshet.spec.definition import FeatureSet
+from freshet.spec.load import load_featuresets
+from freshet.stores import kafka
+
+_BACKLOG = 4096
+_MAX_CONNECTIONS = 10_000
+_FLUSH_SHARE = 0.4
+"""Part of the grace period that is kept for Kafka's acknowledgements after the last request."""
+
+_log = logging.getLogger(__name__)
+
+
+def run(settings: IngestSettings) -> None:
+    """Takes events until SIGTERM or SIGINT, then answers what is under way and returns.
+
+    Raises ManifestError for a manifest with mistakes, ConfigurationError for settings that do not fit together,
+    OSError for a port that is taken.
+    """
+    logs.configure("ingest", settings.log_format, settings.log_level)
+    service = Service(load_featuresets(settings.manifests), settings)
+    Stop()  # uvicorn hands a signal on once it has drained: this one takes it, so that run() returns
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG) as listening:
+        exposition = metrics.serve(settings.metrics_host, settings.metrics_port, service.ready)
+        _log.info("ingest starts", extra={"settings": settings.describe()})
+        try:
+            uvicorn.Server(service.config()).run([listening])
+        finally:
+            exposition.shutdown()
+
+
+class Service:
+    """The parts of an ingest process, put together. Raises ConfigurationError."""
+
+    def __init__(self, featuresets: list[FeatureSet], settings: IngestSettings) -> None:
+        self._settings = settings
+        destinations = Destinations(featuresets)
+        self._broker = Broker(kafka.admin(settings.kafka), featuresets, settings.dead_letter_topic)
+        self._deliveries = {
+            partitioner: Delivery(
+                settings.kafka,
+                partitioner,
+                memory_bytes=settings.producer_memory_mb << 20,
+                acknowledge_timeout_ms=settings.acknowledge_timeout_ms,
+            )
+            for partitioner in {one.partitioner for one in destinations.all}
+        }
+        intake = Intake(destinations, self._deliveries, self._broker, settings.acknowledge_timeout_ms)
+        bodies = Bodies(settings.body_memory_mb << 20, settings.body_timeout_seconds)
+        self.app = Front(make_app(self.ready, self._lifespan), intake, bodies)
+        """The ASGI application."""
+
+    def config(self) -> uvicorn.Config:
+        """How uvicorn runs it."""
+        return uvicorn.Config(
+            self.app,
+            loop="uvloop",
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, int(self._settings.grace_seconds * (1 - _FLUSH_SHARE))),
+            backlog=_BACKLOG,
+        )
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether events can be taken, and what is missing; callable from any thread."""
+        problem = self._broker.problem
+        return problem is None, {"kafka": problem or "ok"}
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        for delivery in self._deliveries.values():
+            delivery.start()
+        self._broker.start()
+        # What was made at start lives for ever: the collector need not look at it again (p99 by a factor of 2 to 3).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        try:
+            yield
+        finally:
+            deadline = Deadline(self._settings.grace_seconds * _FLUSH_SHARE)
+            left = sum(delivery.close(deadline) for delivery in self._deliveries.values())
+            self._broker.close()
+            _log.info("ingest stopped", extra={"unacknowledged": left})
