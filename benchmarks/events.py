@@ -6,8 +6,9 @@ import json
 import random
 import time
 
-from benchmarks.stack import Stack
 from freshet.stores import kafka
+
+from benchmarks.stack import Stack
 
 _TYPES = ["page_view"] * 6 + ["click"] * 2 + ["add_to_cart", "purchase"]
 _DEVICES = ["mobile", "desktop", "tablet"]

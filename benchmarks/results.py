@@ -41,10 +41,11 @@ def publish(figures: list[Figure]) -> None:
     """Prints the table and writes the JSON."""
     table = Table(title=f"make bench · {machine()}")
     for heading in ("figure", "value", "unit", "limit", "value / limit", "the limit is"):
-        table.add_column(heading, justify="left" if heading in ("figure", "unit", "the limit is") else "right")
+        words = heading in ("figure", "unit", "the limit is")
+        table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "the limit is")
     for f in figures:
         table.add_row(f.name, f"{f.value:,.1f}", f.unit, f"{f.limit:,.1f}", f"{f.value / f.limit:.2f}", f.limit_is)
-    Console().print(table)
+    Console(width=max(140, Console().width)).print(table)
     LATEST.parent.mkdir(parents=True, exist_ok=True)
     document = {"machine": machine(), "figures": [asdict(f) for f in figures]}
     LATEST.write_text(json.dumps(document, indent=2) + "\n")

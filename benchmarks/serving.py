@@ -1,12 +1,11 @@
-"""serving.one.c32: requests a second for all features of one entity, 32 connections, one serving process on one core."""
+"""serving.one.c32: requests a second for all features of one entity; 32 connections, one process on one core."""
 
 from __future__ import annotations
 
-import os
 import time
 
 from benchmarks.events import fill
-from benchmarks.http_load import load
+from benchmarks.http_load import Load, get, load
 from benchmarks.results import Figure
 from benchmarks.stack import MEASURED, OTHERS, pinned, stack
 
@@ -18,7 +17,7 @@ _FLOOR = 2_500.0
 
 def measure() -> list[Figure]:
     """Rate and p99 at 1 and 32 connections; the limit of rates is the same server answering /health."""
-    paths = [f"/features/user_{i:06d}" for i in range(0, USERS, 7)]
+    requests = [get(f"/features/user_{i:06d}") for i in range(0, USERS, 7)]
     with stack() as running:
         fill(running, EVENTS, USERS)
         processor = running.service("processor", MEASURED)
@@ -28,22 +27,32 @@ def measure() -> list[Figure]:
         processor.stop()
         serving = running.service("serving", MEASURED)
         with pinned(OTHERS):
-            load("127.0.0.1", serving.port, paths, connections=8, seconds=1.0)
-            constant = load("127.0.0.1", serving.port, ["/health"], connections=32, seconds=SECONDS / 2)
-            many = load("127.0.0.1", serving.port, paths, connections=32, seconds=SECONDS)
-            one = load("127.0.0.1", serving.port, paths, connections=1, seconds=SECONDS / 2)
+            constant = _checked(load("127.0.0.1", serving.port, [get("/health")], 32, SECONDS / 2))
+            many = _checked(load("127.0.0.1", serving.port, requests, 32, SECONDS))
+            one = _checked(load("127.0.0.1", serving.port, requests, 1, SECONDS / 2))
     features = len(running.featureset.definition.features)
     same = "the same process answering a constant (/health), 32 connections"
     return [
-        Figure("serving.one.c32", many.rate, f"req/s of {features} features", constant.rate, same),
+        Figure(
+            "serving.one.c32",
+            many.requests_per_second,
+            f"req/s of {features} features",
+            constant.requests_per_second,
+            same,
+        ),
         Figure("serving.one.c32.p99", many.p99_ms, "ms", constant.p99_ms, same),
         Figure("serving.one.c1.p99", one.p99_ms, "ms", constant.p99_ms, same),
-        Figure("serving.floor", many.rate, "req/s", _FLOOR, "the project's floor for serving.one.c32"),
+        Figure("serving.floor", many.requests_per_second, "req/s", _FLOOR, "the project's floor for serving.one.c32"),
     ]
+
+
+def _checked(seen: Load) -> Load:
+    if set(seen.statuses) != {200} or seen.broken:
+        raise RuntimeError(f"not every answer was 200: {seen}")
+    return seen
 
 
 if __name__ == "__main__":
     from benchmarks.results import publish
 
-    os.environ.setdefault("FRESHET_LOG_LEVEL", "warning")
     publish(measure())

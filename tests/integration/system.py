@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import redis
 from confluent_kafka import TopicPartition
-
 from freshet.dev import children
 from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
+from freshet.engine.column import Column, Ints
 from freshet.engine.reader import Reader
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec import naming
@@ -26,7 +27,8 @@ from freshet.spec.definition import FeatureSet
 from freshet.spec.load import parse_featureset
 from freshet.stores import kafka
 from freshet.stores.fence import Progress
-from tests.oracle.compare import differences
+
+from tests.oracle.compare import differences, report
 from tests.oracle.log import Log, Record, log_of
 from tests.oracle.run import Oracle, Reads
 
@@ -75,7 +77,8 @@ class Load(threading.Thread):
         self.sent = 0
 
     def run(self) -> None:
-        begin, recent = time.monotonic(), []
+        begin = time.monotonic()
+        recent: list[dict[str, Any]] = []
         while not self._halt.is_set():
             event = self._event()
             if recent and self._rng.random() < 0.05:
@@ -224,9 +227,8 @@ class System:
         while not rows or rows[-1][0] < end - 1:
             if end == 0:
                 break
-            for m in consumer.consume(5000, 0.5):
-                if m.error() is None:
-                    rows.append((m.offset() or 0, m.timestamp()[1], m.value() or b""))
+            good = [m for m in consumer.consume(5000, 0.5) if m.error() is None]
+            rows.extend((m.offset() or 0, m.timestamp()[1], m.value() or b"") for m in good)
         consumer.close()
         return rows
 
@@ -236,19 +238,44 @@ class System:
         reader = Reader(definition)
         with redis.Redis.from_url(self.valkey.url) as store, Oracle(definition) as oracle:
             for p, log in enumerate(logs):
-                keys = sorted(set(log.keys) - {""}) + ["nobody"]
+                keys = [*sorted(set(log.keys) - {""}), "nobody"]
                 blobs: Any = store.mget([naming.entity_key(self.tag(p), key) for key in keys])
                 now = time.time_ns() // 1_000_000
                 for at in (now, now + 45_000, now + 3_500_000):
                     reads = Reads(keys, _full(len(keys), log.end), _full(len(keys), at))
-                    found = differences(oracle, log, reads, reader.read(keys, blobs, at))
-                    assert not found, f"partition {p}, read at {at}:\n" + "\n".join(map(str, found[:10]))
+                    got = reader.read(keys, blobs, at)
+                    found = differences(oracle, reads, oracle.values(log, reads), got.columns, got.q_ms)
+                    assert not found, f"partition {p}, read at {at}:\n{report(found)}"
+
+    def assert_vectors_exact(self, logs: list[Log]) -> None:
+        """Every vector equals SQL at its own offset and time; every entity's newest one holds all of its events."""
+        definition = self.featureset.definition
+        newest: dict[str, int] = {}
+        parts: dict[int, list[dict[str, Any]]] = {}
+        for vector in self.vectors():
+            parts.setdefault(vector["partition"], []).append(vector)
+            newest[vector["user_id"]] = max(newest.get(vector["user_id"], 0), vector["offset"])
+        with Oracle(definition) as oracle:
+            for p, vectors in parts.items():
+                keys = [v["user_id"] for v in vectors]
+                as_of = np.array([v["as_of"] for v in vectors], np.int64)
+                reads = Reads(keys, np.array([v["offset"] for v in vectors], np.int64), as_of)
+                columns = {f.name: _served([v["features"][f.name] for v in vectors]) for f in definition.features}
+                found = differences(oracle, reads, oracle.values(logs[p], reads), columns, as_of)
+                assert not found, f"vectors of partition {p}:\n{report(found)}"
+        for log in logs:
+            for i in np.flatnonzero(log.accepted(definition)).tolist():
+                assert newest[log.keys[i]] > log.offset[i], f"{log.keys[i]}: offset {log.offset[i]} is in no vector"
 
 
-def _full(size: int, value: int) -> Any:
-    import numpy as np
-
+def _full(size: int, value: int) -> Ints:
     return np.full(size, value, np.int64)
+
+
+def _served(values: list[Any]) -> Column:
+    """Values of a vector's JSON as a column."""
+    valid = np.array([v is not None for v in values], np.bool_)
+    return Column(np.array([0.0 if v is None else float(v) for v in values]), valid)
 
 
 def _record(row: tuple[int, int, bytes]) -> Record:

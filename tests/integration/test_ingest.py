@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -185,6 +186,20 @@ def test_several_topics_are_told_apart(kafka: EmbeddedKafka, unique: Callable[[s
         assert httpx.post(f"{url}/ingest?featureset=cards", content=untyped).status_code == 422
         assert [r.key() for r in records(kafka.bootstrap, cards)] == [b"7"]
         assert len(values(kafka.bootstrap, users)) == 1
+
+
+@pytest.mark.parametrize("partitioner", ["murmur2", "consistent"])
+def test_keys_go_where_readers_look_for_them(
+    kafka: EmbeddedKafka, unique: Callable[[str], str], partitioner: str
+) -> None:
+    topic = unique("events")
+    plain = featureset(topic)
+    with serving(kafka.bootstrap, [replace(plain, source=replace(plain.source, partitioner=partitioner))]) as url:
+        wait_ready(url)
+        keys = [*(f"user-{i}" for i in range(200)), "zoë", "用户", "x" * 512, " "]
+        assert send(url, json.dumps([{**GOOD, "user_id": key} for key in keys])).json()["accepted"] == len(keys)
+        found = {(record.key() or b"").decode(): record.partition() for record in records(kafka.bootstrap, topic)}
+        assert found == {key: partition_of(key, 3, partitioner) for key in keys}
 
 
 def test_without_kafka_nothing_is_accepted_and_it_recovers_by_itself(own_kafka: EmbeddedKafka) -> None:

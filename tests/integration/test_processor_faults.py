@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
-
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
+
 from tests.integration.system import Load, System
 
 pytestmark = pytest.mark.server
@@ -81,9 +81,7 @@ def test_a_second_processor_joins_and_leaves_under_load(system: System) -> None:
     system.processor()
     _until(lambda: all(p is not None and p.offset for p in system.progress()))
     for _ in range(2):
-        tokens = [p and p.token for p in system.progress()]
-        second = system.processor()
-        _until(lambda tokens=tokens: sum(p is not None and p.token not in tokens for p in system.progress()) >= 2)
+        second = _join(system)
         _stop(second)
     finish(system, load)
 
@@ -133,6 +131,14 @@ def test_vectors_equal_sql_at_their_offset_and_time(system: System) -> None:
     time.sleep(2)
     finish(system, load)
     system.assert_vectors_exact(system.logs())
+
+
+def _join(system: System) -> subprocess.Popen[bytes]:
+    """Starts one more processor and waits until it has taken partitions over."""
+    tokens = [p and p.token for p in system.progress()]
+    process = system.processor()
+    _until(lambda: sum(p is not None and p.token not in tokens for p in system.progress()) >= 2)
+    return process
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 from freshet.dev.servers import EmbeddedValkey
 from freshet.spec.naming import entity_key, progress_key
+from redis.cluster import RedisCluster
 
+from tests.cluster import valkey_cluster
 from tests.integration.serving import Serving, owners, serving
 from tests.unit.serving.build import ACTIVITY
 
@@ -123,6 +127,50 @@ def test_the_cache_answers_for_its_age_only(valkey: EmbeddedValkey, tmp_path: Pa
         assert server.get(PATH)[1]["features"]["activity_count_1h"]["value"] == 1
         assert 'cache_hits_total{featureset="user-activity"} 1.0' in server.client.get("/metrics").text
         client.close()
+
+
+def test_a_lost_shard_takes_only_its_own_partitions_with_it(tmp_path: Path) -> None:
+    with valkey_cluster(tmp_path / "c") as url, serving(url, tmp_path / "m", "ns", ACTIVITY) as server:
+        (owner,), client = owners(server)
+        assert isinstance(client, RedisCluster)
+        owner.take_over()
+        keys = {owner.partition(f"user_{i}"): f"user_{i}" for i in range(100)}
+        assert sorted(keys) == [0, 1, 2, 3]
+        assert server.post("/features:batch", {"entities": list(keys.values())})[0] == 200
+        nodes = {p: client.get_node_from_key(progress_key(owner.tags[p])) for p in keys}  # type: ignore[no-untyped-call]
+        lost = nodes[0]
+        assert lost is not None
+        pause(lost.port)
+        _, found = server.post("/features:batch", {"entities": [keys[p] for p in sorted(keys)]})
+        codes = [row.get("error", {}).get("code") for row in found["results"]]
+        assert codes == ["store_down" if nodes[p] == lost else None for p in sorted(keys)]
+        assert None in codes
+        client.close()
+
+
+def pause(port: int) -> None:
+    """Makes one server of a cluster silent for longer than serving waits for it."""
+    one = redis.Redis(port=port)
+    one.execute_command("CLIENT", "PAUSE", 3000, "ALL")  # type: ignore[no-untyped-call]
+    one.close()
+
+
+def test_sigterm_lets_a_request_finish(valkey: EmbeddedValkey, tmp_path: Path, namespace: str) -> None:
+    with serving(valkey.url, tmp_path / "m", namespace, ACTIVITY) as server:
+        (owner,), client = owners(server)
+        owner.take_over()
+        client.close()
+        body = b'{"entities":["a"]}'
+        with socket.create_connection(("127.0.0.1", server.settings.port), timeout=20) as connection:
+            head = b"POST /features:batch HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+            connection.sendall(head + body[:5])
+            time.sleep(0.2)
+            server.process.terminate()
+            time.sleep(0.5)
+            connection.sendall(body[5:])
+            assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+        server.process.join(10)
+        assert server.process.exitcode == 0
 
 
 def test_sigterm_ends_it_with_success(valkey: EmbeddedValkey, tmp_path: Path, namespace: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
 from freshet.dev.servers import EmbeddedValkey
 
@@ -198,7 +203,7 @@ def test_metrics_on_both_ports(server: Serving) -> None:
 
 
 def test_feast(server: Serving) -> None:
-    body = {
+    body: dict[str, Any] = {
         "features": ["user-activity:level", "user-activity@v2:amount_mean_24h", "user-activity:purchase_amount_24h"],
         "entities": {"user_id": ["user_alice", ODD, "nobody"]},
         "full_feature_names": True,
@@ -232,7 +237,31 @@ def test_feast_mistakes(server: Serving) -> None:
     status, found = server.post("/get-online-features", {"features": ["nope:x"], "entities": {"user_id": ["a"]}})
     assert status == 404
     assert "FeatureViewNotFoundException" in found
-    for body in ({}, {"features": ["user-activity:level"]}, [], "text", {"features": ["x"], "entities": {"a": [1]}}):
+    ragged = {"features": ["x"], "entities": {"a": [1]}}
+    bodies: list[object] = [{}, {"features": ["user-activity:level"]}, [], "text", ragged]
+    for body in bodies:
         status, found = server.post("/get-online-features", body)
         assert (status, found["detail"][0]["loc"][0]) == (422, "body")
     assert server.post("/search", {})[0] == 404
+
+
+def test_gathered_answers_are_each_their_own(server: Serving) -> None:
+    """Requests that share a read, with different questions and mistakes among them, get what a lone one gets."""
+    entities = ["user_alice", ODD, "nobody", *(f"user_{i}" for i in range(60))]
+    tails = ["", "?features=share,level&bounds=1", "/activity_count_1h", "/nope", "?featureset=user-orders"]
+    paths = [f"/features/{quote(entity, safe='')}{tail}" for entity in entities for tail in tails]
+    expected = [server.get(path) for path in paths]
+
+    async def together() -> list[tuple[int, Any]]:
+        base = f"http://127.0.0.1:{server.settings.port}"
+        async with httpx.AsyncClient(base_url=base, timeout=20, limits=httpx.Limits(max_connections=64)) as client:
+            answers = await asyncio.gather(*(client.get(path) for path in paths))
+        return [(answer.status_code, answer.json()) for answer in answers]
+
+    for alone, gathered in zip(expected, asyncio.run(together()), strict=True):
+        assert timeless(gathered) == timeless(alone)
+
+
+def timeless(answer: Any) -> Any:
+    """An answer without what moves with the clock."""
+    return re.sub(r"20[0-9]{2}-[0-9T:.-]+Z", "time", json.dumps(answer))

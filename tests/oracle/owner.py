@@ -6,19 +6,17 @@ ahead of progress (a flush that was cut off), never behind it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from freshet.engine.column import Column, Ints
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
-from freshet.engine.layout import Layout
-from freshet.engine.reader import Reader
+from freshet.engine.layout import NEWEST, Layout
+from freshet.engine.reader import Reader, Vectors
 from freshet.engine.state import PartitionState, Write
 from freshet.spec.definition import Definition
 from tests.oracle.log import Log
-from tests.oracle.run import Reads
 
 
 @dataclass(slots=True)
@@ -93,7 +91,7 @@ class Owner:
         for minute, data in changes.append.items():
             self.store.buckets[minute] = self.store.buckets.get(minute, b"") + data
         for minute in changes.drop:
-            del self.store.buckets[minute]
+            self.store.buckets.pop(minute, None)
         self.store.duplicates, self.store.offset = changes.index, self.offset
 
     def evict(self, keys: Sequence[str]) -> None:
@@ -101,15 +99,20 @@ class Owner:
         resident = set(keys) - set(self.states.missing(keys)) - set(self._dirty)
         self.states.evict(self.states.slots(sorted(resident)))
 
-    def blobs(self) -> dict[str, bytes]:
-        """What the store would hold after a flush, without flushing: states that are not resident as stored."""
-        slots = self.states.resident()
-        gathered = dict(self.store.blobs)
-        for slot, key in zip(slots.tolist(), [self.states.keys[s] for s in slots.tolist()], strict=True):
-            if np.isfinite(self.states.fixed[slot, 1]):
-                gathered[key] = key.encode()
-        return gathered
+    def reload(self) -> None:
+        """Flushes, forgets every entity, and reads all of them back from the store."""
+        self.flush()
+        self.evict(list(self.store.blobs))
+        self.states.load(list(self.store.blobs), list(self.store.blobs.values()))
 
-    def read(self, keys: Sequence[str], now_ms: Sequence[int]) -> tuple[dict[str, Column], Ints]:
-        """Served columns and read times from the store, each key at its own time."""
-        return read_blobs(self.reader, keys, [self.store.blobs.get(key) for key in keys], now_ms)
+    def wholes(self) -> dict[str, bytes]:
+        """What whole writes of all resident entities that have events would store."""
+        slots = self.states.resident()
+        held = slots[np.isfinite(self.states.fixed[slots, NEWEST])]
+        return {write.key: write.blob for write in self.states.encode(held, renew_before_ms=1)}
+
+    def read(self, key: str, now_ms: int, *, stored: bool) -> Vectors:
+        """The entity's features at a time, from the store or, if it is resident and `stored` is false, from memory."""
+        if stored or self.states.missing([key]):
+            return self.reader.read([key], [self.store.blobs.get(key)], now_ms)
+        return self.reader.read_states([key], *self.states.gather(self.states.slots([key])), now_ms)

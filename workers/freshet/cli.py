@@ -33,6 +33,8 @@ app = typer.Typer(
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
+INGEST_URL = "http://localhost:8080"
+
 Manifests = Annotated[list[Path], typer.Argument(help="Manifest files or folders.", show_default=False)]
 
 
@@ -128,3 +130,51 @@ def dev(
 
     with _told():
         run(files, data, Ports(port_ingest, port_serving, port_metrics, port_kafka, port_valkey), console)
+
+
+@app.command()
+def send(
+    file: Annotated[str, typer.Argument(help="NDJSON, CSV or Parquet; - for NDJSON on standard input.")],
+    url: Annotated[str, typer.Option(help="Of ingest.")] = INGEST_URL,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second. Default: as fast as it goes.")] = None,
+    map: Annotated[list[str] | None, typer.Option(help="event_field=file_column, … Dots nest: geo.city=City.")] = None,
+    const: Annotated[list[str] | None, typer.Option(help="event_field=value, …, the same for all rows.")] = None,
+    timestamp: Annotated[str, typer.Option(help="Event field with the time.")] = "timestamp",
+    event_id: Annotated[
+        str, typer.Option(help="Event field with the id; made of file and row where absent.")
+    ] = "event_id",
+    timezone: Annotated[str, typer.Option(help="Of times that have none.")] = "UTC",
+    shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="Move all times: the newest is now.")] = False,
+    allow_refused: Annotated[bool, typer.Option("--allow-refused", help="Exit 0 though events were refused.")] = False,
+) -> None:
+    """Send the events of a file to ingest. Sent again soon (`deduplicate`), they count once."""
+    from freshet.dev.commands import Options, send_file
+
+    with _told():
+        options = Options(file, url, rate, map or [], const or [], timestamp, event_id, timezone, shift_to_now)
+        summary = send_file(options, console)
+    if summary.refused and not allow_refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    users: Annotated[int, typer.Option(min=1, help="How many there are.")] = 1000,
+    rate: Annotated[float, typer.Option(min=0.001, help="Events a second.")] = 100,
+    duration: Annotated[float | None, typer.Option(min=0, help="Seconds. Default: until Ctrl-C; 60 to a file.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed and start give the same events.")] = 1,
+    late: Annotated[float, typer.Option(min=0, max=1, help="Share of events that come late.")] = 0.02,
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share of events that come twice.")] = 0.01,
+    start: Annotated[str | None, typer.Option(help="Time of the first event (ISO 8601). Default: now.")] = None,
+    url: Annotated[str, typer.Option(help="Of ingest.")] = INGEST_URL,
+    output: Annotated[str | None, typer.Option(help="Write NDJSON to this file (- for the terminal) instead.")] = None,
+) -> None:
+    """Make traffic of a shop: sessions, purchases, late and duplicate events."""
+    from freshet.dev.commands import simulate_to_file, simulate_to_ingest, traffic
+
+    with _told():
+        events = traffic(users, rate, seed, late, duplicates, start)
+        if output is None:
+            simulate_to_ingest(events, duration, url, console)
+        else:
+            simulate_to_file(events, 60 if duration is None else duration, output)

@@ -23,7 +23,8 @@ _LOOK_SECONDS = 0.3
 def run(manifests: Sequence[Path], data: Path | None, ports: Ports, console: Console) -> None:
     """Blocks until Ctrl-C or SIGTERM. Raises ManifestError, PortInUse, NotInstalled, ServerFailed."""
     with started(manifests, data, ports, console) as stack:
-        console.print(places(stack), "", calls(stack), "", "Ctrl-C ends it.", sep="\n")
+        console.print(places(stack), "", sep="\n")
+        console.print(calls(stack), "", "Ctrl-C ends it.", sep="\n", soft_wrap=True)
         while True:
             time.sleep(_LOOK_SECONDS)
             for story in stack.check():

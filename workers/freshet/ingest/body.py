@@ -14,8 +14,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_BODY_BYTES = 10 << 20
 """Largest body."""
-_DRAIN_BYTES = 64 << 20
-_DRAIN_SECONDS = 5.0
 
 
 class Disconnected(Exception):
@@ -91,23 +89,6 @@ class Claim:
         """Gives everything back."""
         self._bodies.give_back(self._size)
         self._size = 0
-
-
-async def drain(receive: Receive) -> None:
-    """Reads and forgets what is left of a body, within bounds.
-
-    A client that still sends when the connection is closed may lose the answer that says why.
-    """
-    size = 0
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while size < _DRAIN_BYTES:
-                message = await receive()
-                size += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return
 
 
 def too_large() -> Problem:

@@ -39,9 +39,9 @@ class Broker:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends looking; may wait for the look under way."""
+        """Ends looking. A look that waits for Kafka is left to end with the process."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(1)
 
     def _watch(self) -> None:
         while not self._stop.is_set():

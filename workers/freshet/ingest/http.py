@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from prometheus_client import Histogram
 
-from freshet.ingest.body import Bodies, Disconnected, Receive, Scope, Send, drain
+from freshet.ingest.body import Bodies, Disconnected, Receive, Scope, Send
 from freshet.ingest.intake import Intake
 from freshet.ingest.problems import Problem, unavailable
 from freshet.ingest.split import check_content_type
@@ -53,8 +53,7 @@ class Front:
             status, body = await self._post(scope, receive)
         except Problem as problem:
             status, body, headers = problem.status, problem.body(), problem.headers
-            if status in (408, 413):
-                await drain(receive)
+            if status == 408:
                 headers = [*headers, (b"connection", b"close")]
         except Disconnected:
             return 499

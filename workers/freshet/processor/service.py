@@ -27,7 +27,8 @@ from freshet.runtime.settings import ProcessorSettings
 from freshet.runtime.shutdown import Stop
 from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
-from freshet.spec.load import ManifestError, load_featuresets
+from freshet.spec.load import load_featuresets
+from freshet.spec.problems import ManifestError
 from freshet.stores import kafka
 from freshet.stores.fence import PartitionFence, StoreDown
 from freshet.stores.redis import EvictingStore, connect, require_noeviction

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with bounded headers: uvicorn bounds neither their size nor the time that a client takes for them."""
+"""HTTP/1.1 with bounds that uvicorn lacks: on the size of headers, the time for them, and bodies nobody reads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ MAX_HEADER_BYTES = 64 << 10
 HEADER_SECONDS = 15.0
 """From the connection, or the first byte of a further request, until its headers are complete."""
 
+MAX_UNREAD_BYTES = 64 << 20
+"""Of a body that goes on after its answer. Closing at the first byte would lose the answer that says what is wrong."""
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """Closes connections whose request headers are too large or too slow."""
@@ -19,6 +22,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._awaited: asyncio.TimerHandle | None = None
         self._header_bytes = 0
+        self._unread_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -41,12 +45,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request was parsed."""
         super().on_message_begin()
+        self._unread_bytes = 0
         self._await_headers()
 
     def on_headers_complete(self) -> None:
         """The headers of a request are complete."""
         self._headers_came()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a request's body was parsed."""
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._unread_bytes += len(body)
+            if self._unread_bytes > MAX_UNREAD_BYTES:
+                self.transport.close()
 
     def _await_headers(self) -> None:
         if self._awaited is None:

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from freshet.runtime.secrets import masked, without_logins
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-_NOISY = ("uvicorn.access", "asyncio")
+_NOISY = ("uvicorn.access", "uvicorn.error", "asyncio")
 
 
 def configure(service: str, format: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:

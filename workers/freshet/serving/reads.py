@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from freshet.serving import measure
 from freshet.serving.cache import State, StateCache
 from freshet.serving.catalogue import Served, incomplete
 from freshet.serving.problems import Problem, unavailable
-from freshet.stores.reader import OnlineReader
+from freshet.stores.reader import Fetched, OnlineReader, Request
 from freshet.stores.redis import StoreDown
+
+_STORE_DOWN = unavailable("store_down", "the online store does not answer: try again shortly")
 
 
 def wall_ms() -> int:
@@ -38,14 +41,18 @@ class Reads:
         self,
         store: OnlineReader,
         cache: StateCache,
+        *,
+        cluster: bool = False,
         clock: Callable[[], int] = wall_ms,
     ) -> None:
+        """`cluster`: the store has shards that fail one by one. `clock` gives the read time in ms since 1970."""
         self._store = store
         self._cache = cache
+        self._cluster = cluster
         self._clock = clock
 
     async def read(self, wanted: Mapping[Served, Sequence[str]]) -> dict[Served, Answers]:
-        """Answers for distinct keys of each FeatureSet. Raises Problem (503) if the store cannot be asked."""
+        """Answers for distinct keys of each FeatureSet; a store that is down is a problem of its keys."""
         answers = {served: Answers() for served in wanted}
         states = await self._states(wanted, answers)
         now_ms = self._clock()
@@ -83,17 +90,32 @@ class Reads:
     ) -> None:
         partitions = [served.partition(key) for served, key in missing]
         requests = [(served.tags[p], key) for (served, key), p in zip(missing, partitions, strict=True)]
-        try:
-            fetched = await self._store.fetch(requests)
-        except StoreDown as error:
-            raise unavailable("store_down", "the online store does not answer: try again shortly") from error
-        for place, partition, found in zip(missing, partitions, fetched, strict=True):
+        for place, partition, found in zip(missing, partitions, await self._ask(requests), strict=True):
             served, key = place
-            if not found.complete:
+            if isinstance(found, StoreDown):
+                answers[served].problems[key] = _STORE_DOWN
+            elif not found.complete:
                 answers[served].problems[key] = incomplete(served, partition, found.started)
-                continue
-            states[served][key] = found.blob
-            self._cache.put(place, found.blob, asked)
+            else:
+                states[served][key] = found.blob
+                self._cache.put(place, found.blob, asked)
+
+    async def _ask(self, requests: Sequence[Request]) -> list[Fetched | StoreDown]:
+        """What the store says to each. In a cluster a lost shard fails the partitions on it and no others."""
+        groups: dict[str, list[int]] = {}
+        for index, (tag, _) in enumerate(requests):
+            groups.setdefault(tag if self._cluster else "", []).append(index)
+        asked = [self._store.fetch([requests[index] for index in group]) for group in groups.values()]
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        found: dict[int, Fetched | StoreDown] = {}
+        for group, reply in zip(groups.values(), replies, strict=True):
+            if isinstance(reply, StoreDown):
+                found.update((index, reply) for index in group)
+            elif isinstance(reply, BaseException):
+                raise reply
+            else:
+                found.update(zip(group, reply, strict=True))
+        return [found[index] for index in range(len(requests))]
 
     def _compute(self, served: Served, keys: list[str], blobs: list[State], now_ms: int, answers: Answers) -> None:
         """One vector; where a state is not readable, halves down to it, so that it spoils no other's answer."""

@@ -26,6 +26,7 @@ from freshet.serving.routes import make_app
 from freshet.serving.selection import Selector
 from freshet.spec.load import load_featuresets
 from freshet.stores.reader import OnlineReader
+from freshet.stores.redis import address
 
 _PROBE_SECONDS = 3.0
 """How long the metrics port waits for the event loop to say whether it is ready."""
@@ -65,7 +66,8 @@ class Service:
         self._settings = settings
         self._store = OnlineReader(settings.redis)
         self._readiness = Readiness(catalogue, self._store)
-        reads = Reads(self._store, StateCache(settings.cache_age_ms, settings.cache_entries))
+        cache = StateCache(settings.cache_age_ms, settings.cache_entries)
+        reads = Reads(self._store, cache, cluster=address(settings.redis).cluster)
         selector = Selector(catalogue)
         app = make_app(catalogue, selector, reads, self._readiness.look, self._lifespan)
         self.app = Front(app, selector, Gatherer(reads))
@@ -107,9 +109,9 @@ class Service:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        _log.info("serving", extra={"host": self._settings.host, "port": self._settings.port})
+        _log.info("serving starts", extra={"settings": self._settings.describe()})
         try:
             yield
         finally:
             await self._store.close()
-            _log.info("stopped")
+            _log.info("serving has stopped")

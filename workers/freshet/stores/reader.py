@@ -59,6 +59,7 @@ class _Waiting:
 @dataclass(slots=True, eq=False)
 class _Lane:
     waiting: deque[_Waiting] = field(default_factory=deque)
+    reading: Sequence[_Waiting] = ()
     task: asyncio.Task[None] | None = None
 
 
@@ -66,7 +67,7 @@ class OnlineReader:
     """Reads entity states. Made anywhere, used on one event loop; reconnects by itself."""
 
     def __init__(self, url: str, *, max_keys: int = MAX_KEYS) -> None:
-        """`url` as in `freshet.stores.redis.address`, which raises ValueError. Nothing is sent before the first read."""
+        """`url` as `freshet.stores.redis.address` takes it (raises ValueError). Nothing is sent before the first read."""
         target = address(url)
         self._max_keys = max_keys
         self._lanes: dict[str, _Lane] = {}
@@ -113,6 +114,11 @@ class OnlineReader:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for lane in self._lanes.values():
+            for waiting in (*lane.reading, *lane.waiting):
+                if not waiting.done.done():
+                    waiting.done.set_exception(StoreDown("the reader was closed"))
+        self._lanes.clear()
         await self._client.aclose()
 
     def _enqueue(self, name: str, places: Sequence[_Place]) -> asyncio.Future[list[Fetched]]:
@@ -125,18 +131,12 @@ class OnlineReader:
         return waiting.done
 
     async def _drain(self, lane: _Lane) -> None:
-        batch: list[_Waiting] = []
         try:
             while lane.waiting:
-                batch = self._next(lane.waiting)
-                await self._read(batch)
+                lane.reading = self._next(lane.waiting)
+                await self._read(lane.reading)
         finally:
             lane.task = None
-            # Only when the reader is closed does anybody still wait here.
-            for waiting in (*batch, *lane.waiting):
-                if not waiting.done.done():
-                    waiting.done.set_exception(StoreDown("the reader was closed"))
-            lane.waiting.clear()
 
     def _next(self, waiting: deque[_Waiting]) -> list[_Waiting]:
         """The callers of the next MGET: as many as fit, at least one that still waits."""
@@ -176,5 +176,5 @@ class OnlineReader:
             waiting.done.set_result(answer)
 
     async def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        found: list[bytes | None] = await self._client.execute_command("MGET", *keys)  # type: ignore[no-untyped-call]
+        found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
         return found

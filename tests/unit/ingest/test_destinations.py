@@ -1,0 +1,63 @@
+"""Which topics there are, who reads them, and what they have to agree on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from freshet.ingest.destinations import Destination, Destinations
+from freshet.ingest.problems import Problem
+from freshet.runtime.settings import ConfigurationError
+from freshet.stores.topics import wanted_topics
+
+from tests.integration.ingest_service import featureset
+
+NOW = 1_767_609_000_000
+
+
+def test_feature_sets_of_one_topic_must_agree_on_its_key() -> None:
+    with pytest.raises(ConfigurationError, match=r"user_id.*card"):
+        Destination([featureset("t", "a"), featureset("t", "b", key="card")])
+    with pytest.raises(ConfigurationError, match="no FeatureSet"):
+        Destinations([])
+
+
+def test_only_what_nobody_accepts_is_refused() -> None:
+    destination = Destination([featureset("t", "strict"), featureset("t", "lenient", required="false")])
+    events = [{"user_id": "a", "timestamp": 0}, {"timestamp": 0}, {"user_id": "b", "timestamp": 0, "event_type": "v"}]
+    found = destination.sort([json.dumps(event).encode() for event in events], 100, NOW)
+    assert [(record.index, record.key) for record in found.accepted] == [(100, b"a"), (102, b"b")]
+    assert [(one.index, one.reason) for one in found.rejected] == [(101, "missing_key")]
+    assert [event_id is None for event_id in found.event_ids] == [False, True, False]
+
+
+def test_a_request_says_which_topic_it_means() -> None:
+    users, cards = featureset("users", "a"), featureset("cards", "b", entity="card", key="card")
+    destinations = Destinations([users, cards, featureset("users", "c")])
+    assert destinations.choose({"topic": "cards"}).topic == "cards"
+    assert destinations.choose({"featureset": "c"}).topic == "users"
+    assert destinations.choose({"entity": "card", "topic": "cards"}).topic == "cards"
+    with pytest.raises(Problem, match=r"\?topic=users") as ambiguous:
+        destinations.choose({})
+    assert ambiguous.value.status == 400
+    with pytest.raises(Problem, match='no topic "user" here; there is users') as unknown:
+        destinations.choose({"topic": "user"})
+    assert unknown.value.status == 404
+    with pytest.raises(Problem, match="no FeatureSet"):
+        destinations.choose({"topic": "cards", "featureset": "a"})
+
+
+def test_managed_topics() -> None:
+    plain = featureset("events")
+    wanted = wanted_topics([plain, featureset("events", "other")], "dead-letters")
+    assert set(wanted) == {"events", "dead-letters", plain.output_topic} - {None}
+    config = wanted["events"].config
+    assert config is not None
+    assert (config["message.timestamp.type"], config["min.insync.replicas"]) == ("LogAppendTime", "1")
+    foreign = replace(plain, source=replace(plain.source, manage=False))
+    assert wanted_topics([foreign], "dead-letters") == {}
+    assert wanted_topics([plain], "dead-letters", replication=3)["events"].replication_factor == 3
+    larger = replace(plain, name="larger", source=replace(plain.source, partitions=99))
+    with pytest.raises(ConfigurationError, match="activity and larger"):
+        wanted_topics([plain, larger], "dead-letters")
