@@ -23,7 +23,7 @@ PACES = (0, 1, 40, 900, 30_000, 700_000, 7_000_000, 260_000_000)
 STARTS = (1_769_871_600_000, 1_782_000_000_123, 3_000, 4_070_000_000_000)
 """Two days of 2026, the beginning of 1970, and 2098."""
 GRAINS = (1, 1_000, 15_000, 60_000, 3_600_000, 86_400_000)
-TROUBLES = ("late", "future", "edges", "equal", "duplicates", "nulls", "malformed", "backwards", "huge", "tiny", "gaps")
+TROUBLES = ("late", "future", "edges", "equal", "duplicates", "nulls", "malformed", "backwards", "huge", "tiny", "gaps", "oldest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,10 @@ class Traffic:
         self.random = random.Random(shape.seed)
         self.keys = KEYS[: shape.entities]
         self.spans = _spans(definition)
+        self.windows = definition.windows
         self.records: list[Record] = []
         self._log_ms: list[int] = []
+        self._newest: dict[str, int] = {}
         self._broker = shape.start_ms
         self._offset = 0
 
@@ -87,10 +89,10 @@ class Traffic:
     def _edge(self) -> int:
         """A distance that puts a read at, or one step beside, an edge of an event."""
         pick = self.random.random()
-        if pick < 0.1:
+        if pick < 0.25:
             return -self.random.randrange(10**9)
         span = self.random.choice(self.spans)
-        if pick < 0.2:
+        if pick < 0.35:
             return self.random.randrange(4 * span)
         hop = self.random.choice((0, 0, 1, self.random.choice(GRAINS)))
         return span + hop + self.random.choice((-1, 0, 1))
@@ -107,10 +109,12 @@ class Traffic:
         if self.records and self._has("duplicates", 0.3):
             key, event_id = self._again()
         self._broker = min(self._broker, 4_102_000_000_000)
+        t = self._time(key)
+        self._newest[key] = max(self._newest.get(key, 0), min(t, self._broker))
         return Record(
             self._offset - 1,
             self._broker,
-            self._time(),
+            t,
             key,
             event_id,
             self._fields(),
@@ -127,7 +131,7 @@ class Traffic:
         other = self.records[j]
         return (other.key if random.random() < 0.9 else random.choice(self.keys)), other.event_id
 
-    def _time(self) -> int:
+    def _time(self, key: str) -> int:
         random = self.random
         t = self._broker - random.choice((0, 0, 1, 500))
         if self._has("late", 0.3):
@@ -140,6 +144,10 @@ class Traffic:
             t = t // grain * grain + random.choice((-1, 0, 0, 1))
         if self.records and self._has("equal", 0.3):
             t = random.choice(self.records[-10:]).t + random.choice((0, 0, *self.spans))
+        if key in self._newest and self.windows and self._has("oldest", 0.4):
+            window = random.choice(self.windows)
+            edge = (self._newest[key] + 1 - window.length_ms) // window.hop_ms * window.hop_ms
+            t = edge + random.choice((-1, 0, 1, random.choice(GRAINS), -random.choice(GRAINS)))
         return max(0, t)
 
     def _fields(self) -> dict[str, float | str | bool | None]:

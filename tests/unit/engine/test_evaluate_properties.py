@@ -90,7 +90,8 @@ def test_a_text_is_grouped_as_duckdb_groups_it(table: Table, text: str) -> None:
     try:
         theirs = table.sql(text)
     except duckdb.InvalidInputException as error:  # DuckDB 2.0 fails on `'x' = case when … then 'x' end`
-        assert "BindBuiltinScalarFunction" in str(error)
+        if "BindBuiltinScalarFunction" not in str(error):
+            raise
         assume(False)
     if expr.type is Type.INTEGER:
         theirs = [None if value is None else float(value) for value in theirs]

@@ -23,12 +23,11 @@ from freshet.processor.report import Report
 from freshet.processor.runner import Pace
 from freshet.processor.source import SourceWatch
 from freshet.runtime import logs, metrics
-from freshet.runtime.settings import ProcessorSettings
+from freshet.runtime.settings import ConfigurationError, ProcessorSettings
 from freshet.runtime.shutdown import Stop
 from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
-from freshet.spec.problems import ManifestError
 from freshet.stores import kafka
 from freshet.stores.fence import PartitionFence, StoreDown
 from freshet.stores.redis import EvictingStore, connect, require_noeviction
@@ -242,12 +241,12 @@ class Processor:
 
 
 def choose(featuresets: list[FeatureSet], name: str | None) -> FeatureSet:
-    """The FeatureSet that this process is for. Raises ManifestError if that is not clear."""
+    """The FeatureSet that this process is for. Raises ConfigurationError if that is not clear."""
     names = ", ".join(sorted(fs.name for fs in featuresets))
     chosen = [fs for fs in featuresets if name in (None, fs.name)]
     if len(chosen) != 1:
         wanted = f'there is no FeatureSet "{name}"' if name else "a processor works on one FeatureSet"
-        raise ManifestError(f"FRESHET_FEATURESET: {wanted}; the manifests hold {names}: name one of them")
+        raise ConfigurationError(f"FRESHET_FEATURESET: {wanted}; the manifests hold {names}: name one of them")
     return chosen[0]
 
 

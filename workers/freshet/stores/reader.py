@@ -67,7 +67,7 @@ class OnlineReader:
     """Reads entity states. Made anywhere, used on one event loop; reconnects by itself."""
 
     def __init__(self, url: str, *, max_keys: int = MAX_KEYS) -> None:
-        """`url` as `freshet.stores.redis.address` takes it (raises ValueError). Nothing is sent before the first read."""
+        """`url` as `freshet.stores.redis.address` takes it (ValueError). Nothing is sent before the first read."""
         target = address(url)
         self._max_keys = max_keys
         self._lanes: dict[str, _Lane] = {}
@@ -78,7 +78,7 @@ class OnlineReader:
         self._client: redis.asyncio.Redis | RedisCluster
         if target.cluster:
             nodes = [ClusterNode(host, port) for host, port in target.hosts]
-            self._client = RedisCluster(startup_nodes=nodes, retry=retry, **options)
+            self._client = RedisCluster(startup_nodes=nodes, retry=retry, reinitialize_steps=0, **options)
         else:
             host, port = target.hosts[0]
             self._client = redis.asyncio.Redis(host=host, port=port, retry=retry, **options)
@@ -176,5 +176,9 @@ class OnlineReader:
             waiting.done.set_result(answer)
 
     async def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        if isinstance(self._client, RedisCluster):
+            # A command that comes before the slots are known goes to any node, and the MOVED replies to many such
+            # commands make the client close the connections of the others.
+            await self._client.initialize()
         found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
         return found
