@@ -141,7 +141,7 @@ class Traffic:
             t = self._broker + random.choice((1, skew, skew + 1, random.randrange(skew + 2)))
         if self._has("edges", 0.4):
             grain = random.choice(GRAINS)
-            t = t // grain * grain + random.choice((-1, 0, 0, 1))
+            t = t // grain * grain + random.choice((-2, -1, 0, 0, 1))
         if self.records and self._has("equal", 0.3):
             t = random.choice(self.records[-10:]).t + random.choice((0, 0, *self.spans))
         if key in self._newest and self.windows and self._has("oldest", 0.4):

@@ -178,3 +178,26 @@ def simulate(
             simulate_to_ingest(events, duration, url, console)
         else:
             simulate_to_file(events, 60 if duration is None else duration, output)
+
+
+@app.command()
+def demo(
+    duration: Annotated[float | None, typer.Option(min=1, help="Seconds; then compare with SQL and end.")] = None,
+    users: Annotated[int, typer.Option(min=400, help="Simulated users.")] = 500,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the traffic.")] = 1,
+    manifest: Annotated[Path, typer.Option(help="The example.")] = Path("examples/user-activity/featureset.yaml"),
+    port_ingest: Port = 8080,
+    port_serving: Port = 8083,
+    port_metrics: Port = 8082,
+) -> None:
+    """Run everything with simulated traffic and show a few users' features live."""
+    from freshet.dev.demo import demo as run_demo
+    from freshet.dev.stack import Ports
+    from freshet.dev.visitors import Crowd
+
+    with _told():
+        ports = Ports(port_ingest, port_serving, port_metrics)
+        good = run_demo(manifest, duration, Crowd(users, rate, seed), ports, console)
+    if not good:
+        raise typer.Exit(1)

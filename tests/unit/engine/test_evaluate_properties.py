@@ -35,7 +35,11 @@ COMMON: Grammar = {
     TEXT: ["s", "u", "'a'", "'é'", "'it''s'", "coalesce({text}, {text})", "case when {truth} then {text} end"],
     TIME: ["t", "z"],
 }
-LOOSE: Grammar = {**COMMON, NUMBER: [*COMMON[NUMBER], "0e0", "1e0", "5e-1"]}
+LOOSE: Grammar = {
+    **COMMON,
+    NUMBER: [*COMMON[NUMBER], "0e0", "1e0", "5e-1", "mod({number}, 2e0)", "ifnull({number}, {number})", "+ {number}"],
+    TRUTH: [*COMMON[TRUTH], "{number} isnull", "{number} notnull", "{number} == {number}"],
+}
 """Texts whose [] are dropped, and in which nothing can fail to be finite."""
 STRICT: Grammar = {
     **COMMON,

@@ -6,7 +6,7 @@ as the format demands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -39,6 +39,29 @@ def total(page: str, metric: str, **labels: str) -> float:
         if name == metric and all(label in rest for label in wanted):
             found += float(line.rsplit("}", 1)[-1].split()[0] if "{" in line else rest.split()[0])
     return found
+
+
+def quantiles(page: str, histogram: str, wanted: Sequence[float]) -> list[float | None]:
+    """Values below which these shares of all observations lie, linear within a bucket; None without observations."""
+    buckets: dict[float, float] = {}
+    for line in page.splitlines():
+        if line.startswith(histogram + "_bucket{"):
+            bound = float(line.split('le="', 1)[1].split('"', 1)[0])
+            buckets[bound] = buckets.get(bound, 0.0) + float(line.rsplit("}", 1)[1].split()[0])
+    steps = sorted(buckets.items())
+    if not steps or steps[-1][1] == 0:
+        return [None] * len(wanted)
+    return [_at_rank(steps, share * steps[-1][1]) for share in wanted]
+
+
+def _at_rank(steps: Sequence[tuple[float, float]], rank: float) -> float:
+    low, below = 0.0, 0.0
+    for bound, count in steps:
+        if count >= rank:
+            # The last bucket has no upper bound: its lower one is all that is known.
+            return low if bound == float("inf") else low + (bound - low) * (rank - below) / max(count - below, 1.0)
+        low, below = bound, count
+    return low
 
 
 def _labelled(line: str, service: str) -> str:

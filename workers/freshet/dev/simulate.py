@@ -26,6 +26,8 @@ _STEP_WEIGHTS = {
 }
 _SESSION_EVENTS = 12.0
 """Mean length of a session, in events."""
+_PAUSE_SECONDS = 25.0
+"""Mean time between two events of a session."""
 _LATE_SECONDS = 240.0
 """Mean delay of a late event; some come hours late."""
 _REPEAT_EVENTS = 20
@@ -114,7 +116,9 @@ class _Shop:
     def _step(self) -> tuple[_Session, str]:
         """The next thing that somebody does."""
         sessions = self._sessions
-        if not sessions or self._random.random() < 1 / _SESSION_EVENTS:
+        # Below the usual number of visitors more come than leave, above it fewer.
+        crowded = len(sessions) >= self._traffic.rate * _PAUSE_SECONDS
+        if not sessions or self._random.random() < (0.9 / _SESSION_EVENTS if crowded else 0.25):
             session = self._visit()
             sessions.append(session)
             return session, "login"

@@ -56,8 +56,11 @@ class Accumulator(Protocol):
     def lift(self, events: Events) -> Floats:
         """One row an event; the identity where the event is not seen. Shape (events,) or (events, width)."""
 
-    def merge(self, rows: Floats, starts: Ints) -> Floats:
-        """Rows (n, width), runs beginning at `starts` (never empty) → (runs, width). Only called for Merge.OWN."""
+    def merge(self, rows: Floats, starts: Ints, run: Ints) -> Floats:
+        """Rows (n, width) → (runs, width). Runs begin at `starts` and are never empty; `run` is each row's run.
+
+        Only called for Merge.OWN.
+        """
 
 
 class _Simple:
@@ -66,7 +69,7 @@ class _Simple:
     __slots__ = ()
     width: ClassVar[int] = 1
 
-    def merge(self, rows: Floats, starts: Ints) -> Floats:
+    def merge(self, rows: Floats, starts: Ints, run: Ints) -> Floats:
         raise TypeError(f"{type(self).__name__} is merged by its block")
 
 
@@ -142,11 +145,6 @@ class Latest(_Simple):
         return np.where(events.seen, events.t, -np.inf)
 
 
-def _spread(values: Floats, starts: Ints, size: int) -> Floats:
-    """Each run's value at each of its rows."""
-    return np.repeat(values, np.diff(starts, append=size))
-
-
 @dataclass(frozen=True, slots=True)
 class Moments:
     """(n, mean, M2 = Σ(x - mean)²), merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm
@@ -162,15 +160,15 @@ class Moments:
         seen = events.seen.astype(np.float64)
         return np.column_stack((seen, np.where(events.seen, events.value, 0.0), np.zeros(len(seen))))
 
-    def merge(self, rows: Floats, starts: Ints) -> Floats:
+    def merge(self, rows: Floats, starts: Ints, run: Ints) -> Floats:
         n, mean = rows[:, 0], rows[:, 1]
         total = np.add.reduceat(n, starts)
         centre = np.add.reduceat(n * mean, starts) / np.maximum(total, 1.0)
-        away = mean - _spread(centre, starts, len(rows))
+        away = mean - centre[run]
         # The centre is rounded; one correction takes its error out of the mean.
         centre = centre + np.add.reduceat(n * away, starts) / np.maximum(total, 1.0)
-        away = mean - _spread(centre, starts, len(rows))
-        return np.column_stack((total, centre, np.add.reduceat(rows[:, 2] + n * away * away, starts)))
+        away = mean - centre[run]
+        return _stack(total, centre, np.add.reduceat(rows[:, 2] + n * away * away, starts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,19 +191,26 @@ class Trend:
         rows[:, 2] = np.where(events.seen, events.t, 0.0)
         return rows
 
-    def merge(self, rows: Floats, starts: Ints) -> Floats:
+    def merge(self, rows: Floats, starts: Ints, run: Ints) -> Floats:
         n, x = rows[:, 0], rows[:, 1]
         total = np.add.reduceat(n, starts)
         some = np.maximum(total, 1.0)
         origin = np.maximum.reduceat(rows[:, 2], starts)
-        t = np.where(n > 0, rows[:, 2] - _spread(origin, starts, len(rows)) + rows[:, 3], 0.0)
+        t = np.where(n > 0, rows[:, 2] - origin[run] + rows[:, 3], 0.0)
         mean_x = np.add.reduceat(n * x, starts) / some
         mean_t = np.add.reduceat(n * t, starts) / some
-        dx = x - _spread(mean_x, starts, len(rows))
-        dt = t - _spread(mean_t, starts, len(rows))
+        dx = x - mean_x[run]
+        dt = t - mean_t[run]
         ctx = np.add.reduceat(rows[:, 4] + n * dt * dx, starts)
         ctt = np.add.reduceat(rows[:, 5] + n * dt * dt, starts)
-        return np.column_stack((total, mean_x, origin, mean_t, ctx, ctt))
+        return _stack(total, mean_x, origin, mean_t, ctx, ctt)
+
+
+def _stack(*columns: Floats) -> Floats:
+    out = np.empty((len(columns[0]), len(columns)))
+    for i, column in enumerate(columns):
+        out[:, i] = column
+    return out
 
 
 def _pick(rows: Floats, starts: Ints, order: NDArray[np.intp], last: bool) -> Floats:
@@ -232,8 +237,7 @@ class First:
         rows[:, 2] = np.where(events.seen, events.value, 0.0)
         return rows
 
-    def merge(self, rows: Floats, starts: Ints) -> Floats:
-        run = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
+    def merge(self, rows: Floats, starts: Ints, run: Ints) -> Floats:
         return _pick(rows, starts, np.lexsort((rows[:, 1], rows[:, 0], run)), self.last)
 
 
@@ -263,9 +267,9 @@ class Decay:
         rows[:, 2] = events.seen
         return rows
 
-    def merge(self, rows: Floats, starts: Ints) -> Floats:
+    def merge(self, rows: Floats, starts: Ints, run: Ints) -> Floats:
         newest = np.maximum.reduceat(rows[:, 0], starts)
-        at = _spread(newest, starts, len(rows))
+        at = newest[run]
         age = np.zeros(len(rows))
         np.subtract(at, rows[:, 0], out=age, where=np.isfinite(rows[:, 0]))
         weight = np.exp2(-age / self.half_life_ms)

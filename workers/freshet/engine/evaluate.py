@@ -16,7 +16,7 @@ from freshet.engine import evaluate_choice as choice
 from freshet.engine.calendar import part_of
 from freshet.engine.column import Bools, Column, Floats
 from freshet.engine.evaluate_numbers import ARITHMETIC, FUNCTIONS, rounded
-from freshet.engine.evaluate_value import Value, both, comparable
+from freshet.engine.evaluate_value import Value, both, comparable, constant
 from freshet.spec.expr.functions import ARITHMETIC as ARITHMETIC_OPS
 from freshet.spec.expr.functions import COMPARISONS
 from freshet.spec.expr.tree import Call, Expr, Literal, Name
@@ -55,7 +55,7 @@ class _Run:
             column = self.columns[expr.name]
             return Value(column.values, column.valid)
         if isinstance(expr, Literal):
-            return Value.constant(expr)
+            return constant(expr)
         return _OPS[expr.op](self, expr, rows)
 
     def finite(self, values: NDArray[Any], valid: Bools | None, rows: Bools | None) -> Value:
@@ -153,8 +153,8 @@ class _Run:
     def nullif(self, call: Call, rows: Bools | None) -> Value:
         left, right = (self.value(arg, rows) for arg in call.args)
         equal = _compare("=", left, right) & left.mask() & right.mask()
-        values, valid = np.broadcast_arrays(left.values, left.mask() & ~equal)
-        return Value(values, valid)
+        valid = left.mask() & ~equal
+        return Value(left.values if left.values.ndim else np.broadcast_to(left.values, valid.shape), valid)
 
     def extreme(self, call: Call, rows: Bools | None) -> Value:
         return choice.extreme([self.value(arg, rows) for arg in call.args], call.op == "least")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,6 @@ class Value:
     values: NDArray[Any]
     valid: Bools | None
 
-    @classmethod
-    def constant(cls, literal: Literal) -> Value:
-        """The value of a literal."""
-        if literal.value is None:
-            return cls(np.array(BLANKS[literal.type], DTYPES[literal.type]), np.zeros((), np.bool_))
-        return cls(np.array(literal.value, DTYPES[literal.type]), None)
-
     @property
     def is_text(self) -> bool:
         return self.values.dtype == np.object_
@@ -62,6 +56,14 @@ class Value:
         if valid is not None and valid.ndim == 0:
             valid = np.full(size, valid[()])
         return Column(values, None if valid is None or valid.all() else valid)
+
+
+@lru_cache(maxsize=10_000)
+def constant(literal: Literal) -> Value:
+    """The value of a literal, made once: expressions have many and are computed often."""
+    if literal.value is None:
+        return Value(np.array(BLANKS[literal.type], DTYPES[literal.type]), np.zeros((), np.bool_))
+    return Value(np.array(literal.value, DTYPES[literal.type]), None)
 
 
 def both(left: Bools | None, right: Bools | None) -> Bools | None:

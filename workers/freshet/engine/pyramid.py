@@ -24,6 +24,8 @@ class Pyramid:
         self.windows = tuple(windows)
         self.length = np.array([w.length_ms for w in windows], np.int64)
         self.hop = np.array([w.hop_ms for w in windows], np.int64)
+        self.nested = bool((np.diff(self.length) >= 0).all() and (np.diff(self.hop) >= 0).all())
+        """Whether every window lies inside the next at every read time: longer ones are nowhere finer."""
         self.grains = sorted({w.hop_ms for w in windows})
         # For each coarser grain, the windows that need something finer.
         self._finer = [[i for i, w in enumerate(windows) if w.hop_ms < grain] for grain in self.grains[1:]]

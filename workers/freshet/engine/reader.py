@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from freshet.engine.accumulators import Accumulator
 from freshet.engine.aggregates import AGGREGATES
 from freshet.engine.column import Column, Floats, Ints
 from freshet.engine.evaluate import evaluate
@@ -43,6 +44,7 @@ class Reader:
         self.layout = layout or Layout(definition)
         pyramid = self.layout.pyramid
         self._window_index = {w: i for i, w in enumerate(pyramid.windows)} if pyramid else {}
+        self._wanted = self._windows_of_accumulators()
         self._order = [definition.features[i] for i in definition.evaluation]
         self._finish = {f.name: self._finisher(f) for f in definition.features if isinstance(f, AggregateFeature)}
 
@@ -68,7 +70,7 @@ class Reader:
         q = np.maximum(now_ms, newest + 1)
         windows = None
         if self.layout.pyramid:
-            windows = merge_windows(self.layout.tile, self.layout.pyramid, tiles, counts, q)
+            windows = merge_windows(self.layout.tile, self.layout.pyramid, tiles, counts, q, self._wanted)
         columns, nulls = self._features(keys, fixed, windows, q)
         offset = np.where(some, fixed[:, OFFSET], -1).astype(np.int64)
         return Vectors(q, offset, newest, columns, nulls)
@@ -94,6 +96,15 @@ class Reader:
                 column = self._finish[feature.name](fixed, windows, at)
             known[feature.name] = _with_default(feature, column)
         return {f.name: known[f.name] for f in self.definition.features}, nulls
+
+    def _windows_of_accumulators(self) -> dict[Accumulator, list[int]]:
+        """In which windows each tile accumulator is read."""
+        wanted: dict[Accumulator, set[int]] = {a: set() for a in self.layout.tile.accumulators}
+        for feature in self.definition.features:
+            if isinstance(feature, AggregateFeature) and feature.window:
+                for accumulator in AGGREGATES[feature.aggregate].accumulators(feature):
+                    wanted[accumulator].add(self._window_index[feature.window])
+        return {accumulator: sorted(indices) for accumulator, indices in wanted.items()}
 
     def _finisher(self, feature: AggregateFeature) -> Callable[[Floats, Floats | None, Floats], Column]:
         """Where the feature's accumulators stand, resolved once."""

@@ -59,8 +59,13 @@ class Rows:
             return out
         for ufunc, columns in self._blocks:
             out[:, columns] = ufunc.reduceat(rows[:, columns], starts, axis=0)
-        for accumulator, columns in self._own:
-            out[:, columns] = accumulator.merge(rows[:, columns], starts)
+        if self._own:
+            lengths = np.empty_like(starts)
+            lengths[:-1] = starts[1:] - starts[:-1]
+            lengths[-1] = len(rows) - starts[-1]
+            run = np.repeat(np.arange(len(starts)), lengths)
+            for accumulator, columns in self._own:
+                out[:, columns] = accumulator.merge(rows[:, columns], starts, run)
         return out
 
     def merge_pairs(self, left: Floats, right: Floats) -> Floats:
@@ -71,19 +76,23 @@ class Rows:
         if self._own:
             both = np.empty((2 * len(left), self.width))
             both[0::2], both[1::2] = left, right
-            starts = np.arange(0, len(both), 2)
+            run = np.arange(len(both)) // 2
             for accumulator, columns in self._own:
-                out[:, columns] = accumulator.merge(both[:, columns], starts)
+                out[:, columns] = accumulator.merge(both[:, columns], 2 * np.arange(len(left)), run)
         return out
 
-    def accumulate(self, bands: Floats) -> Floats:
-        """Running merge along axis 1: (k, bands, width) → the same shape, entry b holding bands 0…b merged."""
+    def accumulate(self, bands: Floats, wanted: Mapping[Accumulator, Iterable[int]] | None = None) -> Floats:
+        """Running merge along axis 1: (k, bands, width) → the same shape, entry b holding bands 0…b merged.
+
+        `wanted` says at which entries accumulators of Merge.OWN are read; elsewhere they are undefined. None: at all.
+        """
         k, count = bands.shape[:2]
         out = np.empty_like(bands)
         for ufunc, columns in self._blocks:
             ufunc.accumulate(bands[:, :, columns], axis=1, out=out[:, :, columns])
         for accumulator, columns in self._own:
-            for b in range(count):
-                rows = np.ascontiguousarray(bands[:, : b + 1, columns]).reshape(k * (b + 1), accumulator.width)
-                out[:, b, columns] = accumulator.merge(rows, np.arange(0, len(rows), b + 1))
+            for b in range(count) if wanted is None else wanted[accumulator]:
+                rows = bands[:, : b + 1, columns].reshape(k * (b + 1), accumulator.width)
+                run = np.arange(len(rows)) // (b + 1)
+                out[:, b, columns] = accumulator.merge(rows, (b + 1) * np.arange(k), run)
         return out

@@ -47,6 +47,7 @@ def run(settings: ProcessorSettings) -> None:
     """
     logs.configure("processor", settings.log_format, settings.log_level)
     featureset = choose(load_featuresets(settings.manifests), settings.featureset)
+    log.info("settings", extra=settings.describe())
     stop = Stop()
     processor = Processor(settings, featureset)
     server = metrics.serve(settings.metrics_host, settings.metrics_port, processor.report.ready)

@@ -22,6 +22,7 @@ MOST_STATE_BYTES = 1024 * 1024
 _TILE_BYTES = 24
 """About what one aggregate takes in one tile."""
 
+HOUR_MS = parse_duration("1h")
 DEFAULT_RETENTION_MS = parse_duration("8d")
 RETENTION_SLACK_MS = parse_duration("1d")
 """What the default retention leaves beyond the horizon, so that a day's outage loses nothing."""
@@ -61,7 +62,7 @@ def compile_source(spec: SpecModel, definition: Definition, problems: list[Probl
         message = (
             f"{duration_text(retention)} is less than the longest window ({longest.text}), a hop ({duration_text(hop)})"
             f" and deduplicate ({duration_text(source.deduplicate)}) together: a lost state could not be rebuilt; use"
-            f" at least {duration_text(needed)}"
+            f" at least {-(-needed // HOUR_MS)}h"
         )
         problems.append(Problem(("spec", "source", "retention"), message))
     if longest and spec.entityTtl is not None and spec.entityTtl < span + hop:

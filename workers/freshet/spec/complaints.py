@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from freshet.spec.problems import Path, Problem, any_of, did_you_mean, quoted
+from freshet.spec.problems import Path, Problem, or_else, quoted
 
 _KINDS = {
     "string_type": "text",
@@ -70,18 +70,13 @@ def _sentence(kind: str, given: object, context: Mapping[str, Any], message: str
 
 
 def _unknown_field(name: str, model: type[BaseModel] | None) -> str:
-    known = list(model.model_fields) if model else []
-    near = did_you_mean(name, known)
-    listed = f"; there are {any_of(sorted(known))}" if known and not near else ""
-    return f"unknown field {quoted(name)}{near}{listed}"
+    return f"unknown field {quoted(name)}{or_else(name, sorted(model.model_fields)) if model else ''}"
 
 
 def _path(location: tuple[int | str, ...]) -> tuple[Path, bool]:
-    """pydantic's location without its marks for keys and members of unions."""
-    in_key = "[key]" in location
-    marks = {"[key]", "bool", "int", "float", "str"}
-    path = tuple(part for i, part in enumerate(location) if not (part in marks and i == len(location) - 1))
-    return path, in_key
+    """pydantic's location without its marks for keys, and for the members of `default`'s union."""
+    path = location[:-1] if location[-2:-1] == ("default",) or location[-1:] == ("[key]",) else location
+    return path, path != location and location[-1] == "[key]"
 
 
 def _model_at(model: type[BaseModel] | None, path: Path) -> type[BaseModel] | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from freshet.spec.definition import Aggregate
-from freshet.spec.problems import any_of, did_you_mean, quoted
+from freshet.spec.problems import any_of, did_you_mean, or_else, quoted
 from freshet.spec.rules import FeatureName, broken, duration
 from freshet.spec.windows import HOPS
 
@@ -62,10 +62,11 @@ UNITS_MS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_
 
 def _aggregate(given: str) -> str:
     if given in PLANNED_AGGREGATES:
-        raise broken(f"{quoted(given)} is not implemented by this version of Freshet; it has {any_of(Aggregate)}")
+        raise broken(
+            f"{quoted(given)} is not implemented by this version of Freshet; it has {any_of(Aggregate, 'and')}"
+        )
     if given not in set(Aggregate):
-        known = (*Aggregate, *PLANNED_AGGREGATES)
-        raise broken(f"unknown aggregate {quoted(given)}{did_you_mean(given, known)}; there are {any_of(Aggregate)}")
+        raise broken(f"unknown aggregate {quoted(given)}{or_else(given, Aggregate)}")
     return given
 
 

@@ -52,7 +52,7 @@ def _field_type(given: str) -> str:
         return given
     if given in _PLANNED_TYPES or given.endswith("[]"):
         raise broken(
-            f"type {quoted(given)} is not implemented by this version of Freshet; it has {any_of(FIELD_TYPES)}"
+            f"type {quoted(given)} is not implemented by this version of Freshet; it has {any_of(FIELD_TYPES, 'and')}"
         )
     hint = f'; did you mean "{_OTHER_NAMES[given]}"?' if given in _OTHER_NAMES else ""
     raise broken(f"must be {any_of(FIELD_TYPES)}, got {quoted(given)}{hint}")

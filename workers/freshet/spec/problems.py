@@ -60,7 +60,13 @@ def quoted(value: object) -> str:
     return repr(value)[:80]
 
 
-def any_of(words: Iterable[str]) -> str:
+def any_of(words: Iterable[str], last: str = "or") -> str:
     """`"a", "b" or "c"`."""
     shown = [f'"{word}"' for word in words]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " or " + shown[-1]
+    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + f" {last} " + shown[-1]
+
+
+def or_else(given: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?` for the nearest of `known`, or all of them."""
+    names = list(known)
+    return did_you_mean(given, names) or f"; there are {any_of(names, 'and')}"

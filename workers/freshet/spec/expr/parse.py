@@ -66,6 +66,9 @@ def _bound(tokens: list[Token]) -> None:
         raise ExpressionError(f"has {len(tokens)} words and signs; at most {MOST_TOKENS} are allowed")
     depth = deepest = prefixes = 0
     for token in tokens:
+        if token.token_type is TokenType.PARAMETER:
+            # The parser takes it for abs(), but binds it tighter than DuckDB does.
+            raise ExpressionError(f"@ is not part of expressions at character {token.start + 1}; write abs(x)")
         prefixes = prefixes + 1 if token.token_type in _PREFIXES else 0
         if token.token_type in (TokenType.L_PAREN, TokenType.CASE, TokenType.L_BRACKET, TokenType.L_BRACE):
             depth += 1

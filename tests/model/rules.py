@@ -1,0 +1,64 @@
+"""The rules of design §6 that keep state exactly-once, by name, and where the code keeps each.
+
+The model (`machine`), the conformance test and comments in the code use these names. `test_rules` checks that the
+places exist, so that a rule cannot leave the code while the model still believes in it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Rule(StrEnum):
+    """What is lost without a rule is found by `test_model`: a shortest run that ends badly."""
+
+    COMPARE = "compare"
+    """§6.5: a script first compares progress with what its owner expects."""
+    SKIP = "skip"
+    """§6.2: a state carries the offset up to which it holds its entity's events, and skips those."""
+    TOKEN = "token"
+    """§6.5: taking over stores a random token; a number could be given out twice by a store that forgets."""
+    SINGLE_USE = "single_use"
+    """§6.5: a token is sent once; of two primaries only one may know it."""
+    SEQ = "seq"
+    """§6.5: every script counts, so the store cannot forget one of a flush unseen."""
+    OFFSET_LAST = "offset_last"
+    """§6.5: only the last script of a flush moves the offset."""
+    CHECKED_LOADS = "checked_loads"
+    """§6.5: a load that meets another progress is not used."""
+    START_FROM_STORE = "start_from_store"
+    """§6.5: consuming begins at the store's offset, not at Kafka's committed one."""
+    DROP_ON_DOUBT = "drop_on_doubt"
+    """§6.6: after a refusal or a lost reply nothing goes on under the old token."""
+    IDLE_CHECK = "idle_check"
+    """§6.6: an idle owner looks whether the store still is what it believes."""
+    OUTPUTS_FIRST = "outputs_first"
+    """§6.8: the offset moves when the outputs of the events below are out."""
+    OUTPUTS_OF_SKIPPED = "outputs_of_skipped"
+    """§6.8: a skipped event makes its entity's output due as well."""
+    FILTER_WITH_OFFSET = "filter_with_offset"
+    """§6.9: the duplicate filter is written by the script that moves the offset."""
+    REPLAY_REGISTERS = "replay_registers"
+    """§6.9: skipped events are registered as duplicates-to-be again."""
+    LENGTH = "length"
+    """§6.10: a front that did not meet the value it was meant for is undone and refused."""
+
+
+PLACES: dict[Rule, str] = {
+    Rule.COMPARE: "stores/write.lua",
+    Rule.SKIP: "engine/state.py",
+    Rule.TOKEN: "stores/take_over.lua",
+    Rule.SINGLE_USE: "stores/redis.py",
+    Rule.SEQ: "stores/fence.py",
+    Rule.OFFSET_LAST: "processor/partition.py",
+    Rule.CHECKED_LOADS: "stores/fence.py",
+    Rule.START_FROM_STORE: "processor/assignment.py",
+    Rule.DROP_ON_DOUBT: "stores/fence.py",
+    Rule.IDLE_CHECK: "processor/runner.py",
+    Rule.OUTPUTS_FIRST: "processor/partition.py",
+    Rule.OUTPUTS_OF_SKIPPED: "processor/pending.py",
+    Rule.FILTER_WITH_OFFSET: "processor/partition.py",
+    Rule.REPLAY_REGISTERS: "engine/duplicates.py",
+    Rule.LENGTH: "stores/write.lua",
+}
+"""Files of the package that have a comment `rule: <name>` where the rule is kept."""
