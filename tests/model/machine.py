@@ -7,14 +7,14 @@ answers. Every step of a process, script or store is one transition; `explore` w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tests.model.images import Front, Image, Log, Write, problem, whole, write_of, written
 from tests.model.rules import Rule
 
 BOTH = (0, 1)
+T = TypeVar("T")
 
 
 class Store(NamedTuple):
@@ -90,14 +90,6 @@ class State(NamedTuple):
     expiries: int
 
 
-class Step(NamedTuple):
-    """A transition: what happened, the state after it, and what was wrong about it (besides the stored state)."""
-
-    text: str
-    state: State
-    wrong: str | None = None
-
-
 @dataclass(frozen=True)
 class Setting:
     """One small world."""
@@ -147,7 +139,7 @@ class Machine:
                     return "S4 torn value"
             elif found := problem(self.log, entity, image, store.offset):
                 return found
-        if self.setting.outputs and (~outputs & (1 << store.offset) - 1):
+        if self.setting.outputs and ~outputs & self.answerable(store.offset):
             return "S1 output lost"
         return None
 
@@ -219,10 +211,12 @@ class Machine:
         return owner._replace(memory=memory, due=0, flush=flush)
 
     def next_script(self, owner: Owner) -> Script | None:
-        """The next step of a flush; None while it has to wait for outputs."""
+        """The next step of a flush; None while there is none but sending the outputs."""
         flush = owner.flush
         assert flush is not None
         last = len(flush.writes) <= 1
+        if not flush.writes and owner.offset == flush.to:
+            return None
         if last and not flush.sent and Rule.OUTPUTS_FIRST in self.on:
             return None
         moves = last or (Rule.OFFSET_LAST not in self.on and owner.offset < flush.to)
@@ -264,17 +258,18 @@ class Machine:
             if image != self.log.expected(entity, image.offset):
                 wrong = "S6 wrong output value"
             s_outputs |= self.answered(entity, image.offset)
-        s_outputs |= self.silent()
-        return owner._replace(flush=flush._replace(sent=True)), s_outputs, wrong
+        # Without the rule the scripts are already through.
+        left = flush._replace(sent=True) if flush.writes or owner.offset < flush.to else None
+        return owner._replace(flush=left), s_outputs, wrong
 
     def answered(self, entity: int, offset: int) -> int:
         """Events that an output of this entity at this offset answers for."""
         return sum(1 << o for o in range(offset) if self.log.entity[o] == entity)
 
-    def silent(self) -> int:
-        """Events that owe no output: duplicates."""
-        return sum(1 << o for o in range(self.log.end) if self.log.id[o] != o)
+    def answerable(self, offset: int) -> int:
+        """Events below an offset that need an output: all but duplicates."""
+        return sum(1 << o for o in range(offset) if self.log.id[o] == o)
 
 
-def _set[T](pair: tuple[T, T], index: int, value: T) -> tuple[T, T]:
+def _set(pair: tuple[T, T], index: int, value: T) -> tuple[T, T]:
     return (value, pair[1]) if index == 0 else (pair[0], value)

@@ -8,11 +8,11 @@ from typing import Any
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
-
 from freshet.engine.column import Column, Floats, Ints
 from freshet.spec.definition import AggregateFeature, Definition, ExpressionFeature
 from freshet.spec.expr.tree import Type
+from numpy.typing import NDArray
+
 from tests.oracle.log import Log
 from tests.oracle.sql import Query, default_sql, expressions_sql, field_column, value_column
 
@@ -106,7 +106,9 @@ class Oracle:
             raw[f"f:{field.name}"] = _masked(Column(column.values[at], column.mask()[at]))
             fields.append(f"CAST({field_column(field.name)} AS {_SQL[field.type]}) AS {field_column(field.name)}")
         self._database.register("raw", raw)
-        self._database.execute(f"CREATE OR REPLACE TEMP TABLE log AS SELECT {', '.join(['k', 'o', 't', *fields])} FROM raw")
+        self._database.execute(
+            f"CREATE OR REPLACE TEMP TABLE log AS SELECT {', '.join(['k', 'o', 't', *fields])} FROM raw"
+        )
         self._database.register(
             "reads",
             {
@@ -136,7 +138,7 @@ _SQL = {
 
 
 def _base_sql(definition: Definition, *, given: bool = False) -> str:
-    """What expressions read: aggregates with their defaults (or, if `given`, every feature as served), key and times."""
+    """What expressions read: aggregates with their defaults, or every feature as served if `given`; key and times."""
     columns = [
         "i",
         "make_timestamp_ms(q_ms) AS q",

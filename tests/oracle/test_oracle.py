@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,12 +32,9 @@ def definition(*features: str, source: str = "") -> Definition:
     ).definition
 
 
-def at(offset: int, t: int, x: float | None = None, **more: object) -> Record:
-    """A record of user u that reaches the broker when it happens."""
-    kind = more.pop("kind", None)
-    fields = {"x": x, "kind": kind}
-    record = Record(offset, T + t, T + t, "u", None, fields)
-    return record._replace(**more)  # type: ignore[arg-type]
+def at(offset: int, after_t: int, x: float | None = None, **other: Any) -> Record:
+    """A record of user u that reaches the broker when it happens; `other` attributes as given."""
+    return Record(offset, T + after_t, T + after_t, "u", None, {"x": x})._replace(**other)
 
 
 def values(wanted: Definition, records: Sequence[Record], *now: int, key: str = "u") -> dict[str, list[Value]]:
@@ -135,8 +133,8 @@ NUMBERS = [at(0, 2000, 4.0), at(1, 0, 1.0), at(2, 2000, 10.0), at(3, 1000, None)
         ("aggregate: count", 5.0),
         ('aggregate: count, where: "x is null"', 1.0),
         ('aggregate: sum, of: x, where: "x > 3"', 14.0),
-        ('aggregate: sum, of: x, where: "kind = \'a\'"', 0.0),
-        ('aggregate: mean, of: x, where: "kind = \'a\'"', None),
+        ("aggregate: sum, of: x, where: \"kind = 'a'\"", 0.0),
+        ("aggregate: mean, of: x, where: \"kind = 'a'\"", None),
         ("aggregate: time_since_first", 10.0),
         ("aggregate: time_since_last, unit: minute", 8 / 60),
         ('aggregate: time_since_last, where: "x is null"', 9.0),
@@ -148,7 +146,9 @@ def test_an_aggregate_of_five_events(feature: str, expected: Value) -> None:
 
 
 def test_a_rate_is_over_the_windows_length() -> None:
-    rates = definition("name: r, aggregate: rate, windows: [1m, 1h], unit: minute", "name: s, aggregate: rate, windows: [1m]")
+    rates = definition(
+        "name: r, aggregate: rate, windows: [1m, 1h], unit: minute", "name: s, aggregate: rate, windows: [1m]"
+    )
     assert values(rates, NUMBERS, 10_000) == {"r_1m": [5.0], "r_1h": [5 / 60], "s_1m": [5 / 60]}
 
 
@@ -172,7 +172,19 @@ def test_without_events() -> None:
         "name: e, expression: d + 1",
         "name: f, expression: last_seen is null",
     )
-    expected = {"n": 0, "s": 0, "r": 0, "m": None, "d": -1, "l": None, "sa": False, "sc": 0, "sd": None, "e": 0, "f": True}
+    expected = {
+        "n": 0,
+        "s": 0,
+        "r_1h": 0,
+        "m": None,
+        "d": -1,
+        "l": None,
+        "sa": False,
+        "sc": 0,
+        "sd": None,
+        "e": 0,
+        "f": True,
+    }
     assert {name: got for name, (got,) in values(wanted, [at(0, 0, 1.0)], DAY, key="other").items()} == expected
 
 
@@ -217,7 +229,7 @@ def test_expressions_read_served_values_and_the_read_time() -> None:
         "name: first_one, expression: m + 1",
         "name: m, aggregate: mean, of: x, default: 4",
         'name: hour, expression: "extract(hour from now())"',
-        'name: who, expression: "case when user_id = \'u\' then \'me\' else \'you\' end"',
+        "name: who, expression: \"case when user_id = 'u' then 'me' else 'you' end\"",
         'name: gone, expression: "ln(m - 4)"',
         'name: age, expression: "extract(epoch from now()) - extract(epoch from last_seen)"',
     )
@@ -248,7 +260,9 @@ def test_a_difference_says_what_where_and_when() -> None:
         found = differences(oracle, reads, expected, wrong, expected.q_ms + 1)
     assert [d.feature for d in found] == ["read time", "s_1h", "twice"]
     text = report(found)
-    assert "read 0 of 'u': s_1h at q = 2026-01-31T12:00:01.000Z, events from 2026-01-31T11:00:00.000Z until before" in text
+    assert (
+        "read 0 of 'u': s_1h at q = 2026-01-31T12:00:01.000Z, events from 2026-01-31T11:00:00.000Z until before" in text
+    )
     assert "engine 4.1\n    SQL    4.0" in text
     assert "engine None\n    SQL    8.2" in text
 

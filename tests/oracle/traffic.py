@@ -23,7 +23,20 @@ PACES = (0, 1, 40, 900, 30_000, 700_000, 7_000_000, 260_000_000)
 STARTS = (1_769_871_600_000, 1_782_000_000_123, 3_000, 4_070_000_000_000)
 """Two days of 2026, the beginning of 1970, and 2098."""
 GRAINS = (1, 1_000, 15_000, 60_000, 3_600_000, 86_400_000)
-TROUBLES = ("late", "future", "edges", "equal", "duplicates", "nulls", "malformed", "backwards", "huge", "tiny", "gaps", "oldest")
+TROUBLES = (
+    "late",
+    "future",
+    "edges",
+    "equal",
+    "duplicates",
+    "nulls",
+    "malformed",
+    "backwards",
+    "huge",
+    "tiny",
+    "gaps",
+    "oldest",
+)
 
 
 @dataclass(frozen=True, slots=True)

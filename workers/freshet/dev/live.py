@@ -22,7 +22,7 @@ class Column:
     title: str
     feature: str
     show: Callable[[Any], str]
-    width: int = 7
+    width: int = 5
     right: bool = True
 
 
@@ -42,15 +42,15 @@ def _idle(minutes: Any) -> str:
 
 
 COLUMNS = (
-    Column("events 1h", "activity_count_1h", _count, 6),
-    Column("events 7d", "activity_count_7d", _count, 6),
-    Column("bought 24h", "purchase_count_24h", _count, 6),
+    Column("events 1h", "activity_count_1h", _count),
+    Column("events 7d", "activity_count_7d", _count),
+    Column("bought 24h", "purchase_count_24h", _count),
     Column("spent 24h", "purchase_amount_24h", _money),
     Column("idle", "minutes_since_activity", _idle, 5),
-    Column("in session", "is_active_session", lambda value: "● yes" if value else "no", 7, False),
-    Column("engage- ment", "engagement_score", lambda value: f"{value:.1f}"),
+    Column("here now", "is_active_session", lambda value: "●" if value else "", 4, False),
+    Column("score", "engagement_score", lambda value: f"{value:.1f}"),
     Column("churn risk", "churn_risk", lambda value: f"{value:.0%}", 5),
-    Column("segment", "user_segment", str, 8, False),
+    Column("segment", "user_segment", str, 7, False),
 )
 
 
@@ -83,13 +83,13 @@ class Screen:
         self._before, self.users = self.users, users
 
     def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [self.places, Text(), self._table(), self._line()]
+        parts: list[RenderableType] = [self.places, Text(), self._table(), Text(), self._line()]
         parts += [Text(note, style="yellow") for note in self.notes[-5:]]
         title = f"[bold]Freshet[/]  user-activity, live  [dim]{self.phase}[/]"
         return Panel(Group(*parts), title=title, title_align="left", border_style="cyan", padding=(0, 1))
 
     def _table(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold cyan")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold cyan")
         table.add_column("user", no_wrap=True)
         for column in COLUMNS:
             table.add_column(column.title, justify="right" if column.right else "left", min_width=column.width)
@@ -106,8 +106,8 @@ class Screen:
             (f"{f.rate:,.0f}/s", "now"),
             (fresh, "fresh (p50)"),
             (slow, "(p99)"),
-            (_milliseconds(f.read_p50), "a read (p50)"),
-            (f"{f.running:.0f} s", "running"),
+            (_milliseconds(f.read_p50), "read (p50)"),
+            (f"{f.running:.0f} s", "up"),
         )
         line = Text()
         for figure, meaning in pairs:

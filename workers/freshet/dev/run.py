@@ -71,7 +71,7 @@ def places(stack: Stack) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("[bold]ingest[/]", f"{stack.ingest_url}/ingest", "POST events")
     table.add_row("[bold]serving[/]", f"{stack.serving_url}/features/…", "GET features")
-    table.add_row("[bold]metrics[/]", f"{stack.hub.url}/metrics", "of all services; /health and /ready beside it")
+    table.add_row("[bold]metrics[/]", f"{stack.hub.url}/metrics", "and /health, /ready")
     table.add_row("[bold]Kafka[/]", stack.kafka.bootstrap, "Apache Kafka")
     table.add_row("[bold]store[/]", stack.valkey.url, "Valkey")
     return table

@@ -6,12 +6,13 @@ the decoder too.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import duckdb
 import numpy as np
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from freshet.dev.errors import CommandFailed
 from freshet.dev.oracle.log import Log, column_of
@@ -21,6 +22,7 @@ from freshet.spec.expr.tree import Type
 from freshet.stores import kafka
 
 _SILENCE_SECONDS = 10.0
+_POLL_SECONDS = 0.2
 _NUMBER = ("BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE")
 _JSON_TYPES = {
     Type.TEXT: ("VARCHAR",),
@@ -48,23 +50,29 @@ def read_topic(settings: KafkaSettings, topic: str) -> dict[int, list[Raw]]:
         client.assign([TopicPartition(topic, p, start) for p, start in starts.items()])
         found: dict[int, list[Raw]] = {p: [] for p in partitions}
         ended: set[int] = set()
+        heard = time.monotonic()
         while len(ended) < len(partitions):
-            messages = client.consume(10_000, _SILENCE_SECONDS)
-            if not messages:
+            messages = client.consume(10_000, _POLL_SECONDS)
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENCE_SECONDS:
                 raise CommandFailed(f"the topic {topic} could not be read to its end: Kafka is silent")
             for message in messages:
-                error = message.error()
-                partition = message.partition()
-                assert partition is not None
-                if error is None:
-                    found[partition].append(Raw(message.offset() or 0, message.timestamp()[1], message.value() or b""))
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name for it
-                    ended.add(partition)
-                else:
-                    raise CommandFailed(f"the topic {topic} could not be read: {error.str()}")
+                _take(message, found, ended)
         return found
     finally:
         client.close()
+
+
+def _take(message: Message, found: dict[int, list[Raw]], ended: set[int]) -> None:
+    error, partition = message.error(), message.partition()
+    assert partition is not None
+    if error is None:
+        found[partition].append(Raw(message.offset() or 0, message.timestamp()[1], message.value() or b""))
+    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name for it
+        ended.add(partition)
+    else:
+        raise CommandFailed(f"the topic could not be read: {error.str()}")
 
 
 def log_of_records(records: list[Raw], definition: Definition, database: duckdb.DuckDBPyConnection) -> Log:

@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 _LOAD_KEYS = 500
 """Keys of one load: one MGET must not block the store for long."""
+_SEND_MS = 100
+"""Due vectors are gathered for so long: one read of fifty entities costs little more than one of one."""
 _DAY_MS = 86_400_000
 TTL_SLACK_MS = 2 * _DAY_MS
 """How much longer than its windows a state lives (§6.10). It is written whole at least this often."""
@@ -119,6 +121,7 @@ class PartitionOwner:
         self._filter = DuplicateFilter(self._definition.deduplicate_ms)
         self._flushing = False
         self._oldest_broker_ms: int | None = None
+        self._sent_ms = 0
         self._ttl_ms = state_ttl_ms(featureset)
         self.position = 0
         """The next offset to be taken."""
@@ -201,7 +204,9 @@ class PartitionOwner:
             for w in self._states.encode(slots, now_ms=now_ms, renew_before_ms=renew)
         ]
         self._pending.written(slots)
-        self._send_due(now_ms, 0 if all_outputs else self._featureset.output_every_ms)
+        if all_outputs or now_ms - self._sent_ms >= _SEND_MS:
+            self._sent_ms = now_ms
+            self._send_due(now_ms, 0 if all_outputs else self._featureset.output_every_ms)
         move_to = min(self.position, self._pending.due_from(), self._outputs.held_from())
         complete = not self.complete and self.position >= self._complete_from
         if not writes and move_to <= self.stored and not complete:

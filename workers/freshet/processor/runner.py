@@ -15,7 +15,7 @@ from freshet.stores.fence import Script
 class Pace:
     """When dirty states are written."""
 
-    coalesce_ms: int = 10
+    coalesce_ms: int = 0
     """How long a dirty state waits for more events when the partition is caught up: freshness pays for it."""
     coalesce_behind_ms: int = 100
     """The same while there is a backlog: fewer writes of hot entities, so the backlog shrinks faster."""

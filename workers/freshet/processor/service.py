@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -38,6 +39,9 @@ _BATCH = 10_000
 _REVOKE_MS = 3_000
 """Longest time that a hand-over may take: peers wait for it."""
 _COMMIT_MS = 1_000
+_SWITCH_SECONDS = 0.0005
+"""How long the computing thread may keep the interpreter while a store reply waits: the default of 5 ms would be paid
+at every script."""
 
 
 def run(settings: ProcessorSettings) -> None:
@@ -54,6 +58,7 @@ def run(settings: ProcessorSettings) -> None:
     log.info("processor started", extra={"featureset": featureset.name, "revision": featureset.definition.revision})
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         processor.loop(stop)
     finally:

@@ -103,10 +103,14 @@ def _member(annotation: Any) -> type[BaseModel] | None:
 def without(data: Any, paths: list[Path]) -> Any:
     """A copy of a manifest without the smallest parts around `paths` that it can do without.
 
-    That is a feature, an event field, or the field itself, whose default then holds.
+    That is a feature, an event field, or the field itself, whose default then holds. The manifest is a mapping.
     """
-    doomed = {_part(path) for path in paths}
-    return _copy(data, (), doomed)
+    rest = _copy(data, (), {_part(path) for path in paths})
+    for part, field in (("metadata", "name"), ("spec", "version")):
+        # Nothing depends on these two, so any will do.
+        if isinstance(rest.get(part), dict):
+            rest[part].setdefault(field, "x")
+    return rest
 
 
 def _part(path: Path) -> Path:

@@ -13,7 +13,7 @@ from sqlglot import exp
 from freshet.spec.expr.constants import constant, fault
 from freshet.spec.expr.functions import MOST_DIGITS, PARTS
 from freshet.spec.expr.hints import HINTS
-from freshet.spec.expr.parse import ExpressionError, parse_sql, position
+from freshet.spec.expr.parse import ExpressionError, columns, parse_sql, position
 from freshet.spec.expr.scope import Scope
 from freshet.spec.expr.tree import Call, Expr, Literal, Name, Type
 from freshet.spec.problems import any_of, did_you_mean, quoted
@@ -55,7 +55,13 @@ def compile_expression(text: str, scope: Scope) -> Expr:
 
 def check(syntax: exp.Expr, scope: Scope) -> Expr:
     """The checked tree of a parsed expression. Raises ExpressionError or BrokenName."""
-    expr = _Checker(scope).check(syntax)
+    checker = _Checker(scope)
+    try:
+        expr = checker.check(syntax)
+    except BrokenName:
+        for name in columns(syntax):
+            checker.exists(name)
+        raise
     if is_null(expr):
         raise ExpressionError("is always null")
     return expr
@@ -132,22 +138,25 @@ class _Checker:
         _plain(node, "this")
         if not isinstance(node.this, exp.Identifier):
             raise ExpressionError(_unknown(node))
-        name = node.name
-        if name in self.scope.names:
-            found = self.scope.names[name]
-            if found is None:
-                raise BrokenName(name)
-            return Name(name, found)
-        if self.scope.is_broken(name):
-            raise BrokenName(name)
-        if name in self.scope.elsewhere:
-            raise ExpressionError(self.scope.elsewhere[name])
-        near = did_you_mean(name, self.scope.names)
-        if near or not self.scope.names:
-            raise ExpressionError(f"unknown {self.scope.noun} {quoted(name)}{near}")
-        known = list(self.scope.names)
+        found = self.scope.names.get(node.name)
+        if found is None:
+            self.exists(node.name)
+            raise BrokenName(node.name)
+        return Name(node.name, found)
+
+    def exists(self, name: str) -> None:
+        """Refuses a name that nothing has."""
+        scope = self.scope
+        if name in scope.names or scope.is_broken(name):
+            return
+        if name in scope.elsewhere:
+            raise ExpressionError(scope.elsewhere[name])
+        near = did_you_mean(name, scope.names)
+        if near or not scope.names:
+            raise ExpressionError(f"unknown {scope.noun} {quoted(name)}{near}")
+        known = list(scope.names)
         more = f" and {len(known) - 8} more" if len(known) > 8 else ""
-        raise ExpressionError(f"unknown {self.scope.noun} {quoted(name)}; there are {', '.join(known[:8])}{more}")
+        raise ExpressionError(f"unknown {scope.noun} {quoted(name)}; there are {', '.join(known[:8])}{more}")
 
     def literal(self, node: exp.Literal) -> Expr:
         if node.is_string:
