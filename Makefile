@@ -1,51 +1,51 @@
-# What a newcomer and the continuous integration run. `make` alone lists it.
-SHELL := /bin/sh
-.DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
-
+# Everything runs from .venv, which `make setup` fills from the locks. Only python3 (≥ 3.11) and make are needed.
+PYTHON ?= python3
 VENV := .venv
-PYTHON := $(VENV)/bin/python
-READY := $(VENV)/.ready
-# The first of these that is at least 3.11 makes the environment.
-CANDIDATES := python3 python3.13 python3.12 python3.11
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+DURATION ?=
 
-help: ## List what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long check format bench lock clean
 
-setup: $(READY) ## Create .venv with the locked dependencies (done by the others when needed)
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(READY): requirements/dev.txt workers/pyproject.toml
-	@for python in $(CANDIDATES); do \
-	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    exec "$$python" -m venv $(VENV); \
-	  fi; \
-	done; echo "Freshet needs Python 3.11 or newer with venv; none of $(CANDIDATES) is that" >&2; exit 1
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable workers
+setup: $(STAMP) ## Make .venv with the locked dependencies and Freshet itself
+
+$(STAMP): requirements/dev.txt workers/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e workers
 	@touch $@
 
-demo: $(READY) ## Run everything with simulated traffic and watch features live; DURATION=20 ends and verifies
-	$(VENV)/bin/freshet demo $(if $(DURATION),--duration $(DURATION))
+demo: $(STAMP) ## Everything on this machine with live traffic; DURATION=20 ends by itself and checks every value
+	$(BIN)/freshet demo $(if $(DURATION),--duration $(DURATION))
 
-test: $(READY) ## Run all tests, with real servers
-	$(PYTHON) -m pytest $(ARGS)
+test: $(STAMP) ## All tests, on real embedded servers
+	$(BIN)/pytest
 
-check: $(READY) ## Check style, types and the direction of imports
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-cache
+test-long: $(STAMP) ## The property and model tests with many more examples
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/property tests/model tests/unit --timeout 3600
 
-bench: $(READY) ## Measure speed and freshness; writes benchmarks/results/latest.json
-	$(PYTHON) -m benchmarks
+check: $(STAMP) ## ruff, format, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-# Needs uv. Run it after a change of requirements/*.in; --universal makes one file right for every system.
-lock: ## Resolve requirements/*.in anew into requirements/*.txt
-	for name in runtime dev; do \
-	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --no-emit-index-url --no-emit-find-links requirements/$$name.in -o requirements/$$name.txt || exit 1; \
-	done
+format: $(STAMP) ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
-clean: ## Delete the environment and all caches of the checkout
-	rm -rf $(VENV) .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache workers/*.egg-info
+bench: $(STAMP) ## Measure, print a table and write benchmarks/results/latest.json
+	$(BIN)/python -m benchmarks
+
+lock: ## Make requirements/*.txt anew from requirements/*.in (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links requirements/runtime.in -o requirements/runtime.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links requirements/dev.in -o requirements/dev.txt
+
+clean: ## Remove what can be made anew
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build workers/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,9 +6,8 @@ import json
 import random
 import time
 
-from freshet.stores import kafka
-
 from benchmarks.stack import Stack
+from freshet.stores import kafka
 
 _TYPES = ["page_view"] * 6 + ["click"] * 2 + ["add_to_cart", "purchase"]
 _DEVICES = ["mobile", "desktop", "tablet"]

@@ -12,15 +12,15 @@ import time
 
 import numpy as np
 from confluent_kafka import TopicPartition
+
+from benchmarks.events import fill
+from benchmarks.results import Figure
+from benchmarks.stack import EXAMPLE, MEASURED, pinned, stack
 from freshet.engine.decode import EventDecoder
 from freshet.processor.service import to_records
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
-
-from benchmarks.events import fill
-from benchmarks.results import Figure
-from benchmarks.stack import EXAMPLE, MEASURED, pinned, stack
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
 _HEAD = 0.1

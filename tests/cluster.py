@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+
 from freshet.dev.ports import HOST, free_ports
 from freshet.dev.servers import EmbeddedValkey
 

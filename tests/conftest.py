@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey, NotInstalled
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 from confluent_kafka import Consumer, Message, TopicPartition
+
 from freshet.ingest.service import Service
 from freshet.runtime.settings import IngestSettings, KafkaSettings
 from freshet.spec.definition import FeatureSet

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+
 from freshet.engine.decode import EventDecoder
 from freshet.engine.layout import Layout
 from freshet.engine.state import PartitionState

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import redis
 from confluent_kafka import TopicPartition
+
 from freshet.dev import children
 from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
@@ -27,7 +28,6 @@ from freshet.spec.definition import FeatureSet
 from freshet.spec.load import parse_featureset
 from freshet.stores import kafka
 from freshet.stores.fence import Progress
-
 from tests.oracle.compare import differences, report
 from tests.oracle.log import Log, Record, log_of
 from tests.oracle.run import Oracle, Reads

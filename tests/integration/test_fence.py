@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from redis.cluster import RedisCluster
+
 from freshet.dev.servers import EmbeddedValkey
 from freshet.spec import naming
 from freshet.stores import scripts
@@ -21,8 +23,6 @@ from freshet.stores.fence import (
     StoreFull,
 )
 from freshet.stores.redis import Client, EvictingStore, connect, require_noeviction
-from redis.cluster import RedisCluster
-
 from tests.cluster import valkey_cluster
 
 pytestmark = pytest.mark.server

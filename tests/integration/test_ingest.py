@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 from confluent_kafka.admin import AdminClient
+
 from freshet.dev.servers import EmbeddedKafka
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec.partitioning import partition_of
 from freshet.stores import kafka as clients
-
 from tests.integration.ingest_service import featureset, records, serving, values
 
 pytestmark = pytest.mark.server

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from freshet.dev.servers import EmbeddedKafka
 
+from freshet.dev.servers import EmbeddedKafka
 from tests.integration.ingest_service import MANIFEST, featureset, serving, values
 from tests.integration.test_ingest import GOOD, wait_ready
 

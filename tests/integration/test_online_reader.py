@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from freshet.dev.servers import EmbeddedValkey
 from freshet.spec import naming
 from freshet.stores.fence import EntityWrite, PartitionFence
 from freshet.stores.reader import Fetched, OnlineReader
 from freshet.stores.redis import Client, StoreDown, connect
-
 from tests.cluster import valkey_cluster
 
 pytestmark = pytest.mark.server

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
 
+from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
 from tests.integration.system import Load, System
 
 pytestmark = pytest.mark.server

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from freshet.dev.servers import EmbeddedValkey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from freshet.dev.servers import EmbeddedValkey
 from tests.integration.serving import Serving, owners, serving
 from tests.unit.serving.build import ACTIVITY, ORDERS
 

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from freshet.dev.servers import EmbeddedValkey
 
+from freshet.dev.servers import EmbeddedValkey
 from tests.integration.serving import Serving, owners, serving
 from tests.unit.serving.build import ACTIVITY, CARDS, ORDERS
 

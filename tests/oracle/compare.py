@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+
 from freshet.engine.column import Bools, Column, Floats, Ints
 from freshet.spec.definition import Aggregate, AggregateFeature, Definition, ExpressionFeature
 from freshet.spec.expr.tree import Call, Expr, Literal, Type, calls, names
-
 from tests.oracle.run import Oracle, Reads, Values
 
 EXPRESSION_RELATIVE = 1e-9

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from freshet.engine.column import Bools, Column, Ints
 from freshet.engine.events import EventBatch
 from freshet.spec.definition import Definition, Field
 from freshet.spec.expr.tree import Type
-from numpy.typing import NDArray
 
 
 class Record(NamedTuple):

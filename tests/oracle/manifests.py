@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from hypothesis import strategies as st
+
 from freshet.spec.definition import AggregateFeature, FeatureSet
 from freshet.spec.expr.tree import Type
 from freshet.spec.load import parse_featureset
-from hypothesis import strategies as st
 
 FIELDS: dict[str, dict[str, Any]] = {
     "amount": {"type": "double"},

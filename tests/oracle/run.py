@@ -8,11 +8,11 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
+
 from freshet.engine.column import Column, Floats, Ints
 from freshet.spec.definition import AggregateFeature, Definition, ExpressionFeature
 from freshet.spec.expr.tree import Type
-from numpy.typing import NDArray
-
 from tests.oracle.log import Log
 from tests.oracle.sql import Query, default_sql, expressions_sql, field_column, value_column
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from freshet.engine.column import Column
 from freshet.spec.definition import Definition
 from freshet.spec.load import parse_featureset
-
 from tests.oracle.compare import agree, differences, plain, report
 from tests.oracle.log import Record, log_of
 from tests.oracle.run import Oracle, Reads

@@ -10,9 +10,9 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
-from freshet.spec.definition import AggregateFeature, Definition
 from hypothesis import strategies as st
 
+from freshet.spec.definition import AggregateFeature, Definition
 from tests.oracle.log import Log, Record, log_of
 from tests.oracle.manifests import KINDS
 from tests.oracle.run import Reads

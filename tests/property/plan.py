@@ -9,11 +9,11 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
+from hypothesis import strategies as st
+
 from freshet.engine.column import Column, Ints
 from freshet.engine.reader import Vectors
 from freshet.spec.definition import Definition
-from hypothesis import strategies as st
-
 from tests.oracle.compare import differences, report
 from tests.oracle.log import Log
 from tests.oracle.owner import Owner, Store

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import numpy as np
-from freshet.engine.decode import EventDecoder
-from freshet.engine.events import EventBatch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshet.engine.decode import EventDecoder
+from freshet.engine.events import EventBatch
 from tests.unit.engine.test_decode import DEFINITION, NOW
 
 DECODER = EventDecoder(DEFINITION)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+
 from freshet.engine.column import Column
 from freshet.engine.layout import NEWEST
 from freshet.engine.state import PartitionState
 from freshet.spec.definition import Definition
 from freshet.spec.load import parse_featureset
-from hypothesis import given, settings
-
 from tests.oracle.log import Log
 from tests.oracle.manifests import manifests
 from tests.oracle.owner import Owner

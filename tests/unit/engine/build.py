@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from freshet.engine.column import Column
 from freshet.engine.events import EventBatch
 from freshet.spec.definition import Aggregate, AggregateFeature, Definition, Feature, Field, Input, Window

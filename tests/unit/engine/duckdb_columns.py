@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+
 from freshet.engine.column import Column
 from freshet.engine.evaluate import evaluate
 from freshet.spec.expr.check import compile_expression

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from freshet.engine.layout import Layout
 from freshet.engine.reader import Reader
 from freshet.engine.state import PartitionState
 from freshet.spec.definition import Aggregate, AggregateFeature
-
 from tests.unit.engine.build import (
     EVERY,
     HOUR,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from freshet.engine.decode import EventDecoder, Reason, Rejected
 from freshet.engine.events import EventBatch
 from freshet.spec.definition import Definition, Field

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from freshet.engine.timestamps import END_MS, epoch_ms, many_epoch_ms
 from hypothesis import given
 from hypothesis import strategies as st
+
+from freshet.engine.timestamps import END_MS, epoch_ms, many_epoch_ms
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from freshet.engine.duplicates import DuplicateFilter, event_hashes
-from freshet.engine.hashtable import ABSENT, HashTable
 from hypothesis import given
 from hypothesis import strategies as st
+
+from freshet.engine.duplicates import DuplicateFilter, event_hashes
+from freshet.engine.hashtable import ABSENT, HashTable
 
 SPAN = 90_000
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import duckdb
 import numpy as np
 import pytest
+
 from freshet.engine.column import Column
 from freshet.engine.evaluate import evaluate
 from freshet.spec.expr.functions import OPS, PARTS
 from freshet.spec.expr.tree import Call, Expr, Literal, Type
-
 from tests.unit.engine.duckdb_columns import Table, compiled, same
 
 EXACT = [

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import duckdb
 import pytest
-from freshet.spec.expr.parse import ExpressionError
-from freshet.spec.expr.tree import Type
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from freshet.spec.expr.parse import ExpressionError
+from freshet.spec.expr.tree import Type
 from tests.unit.engine.duckdb_columns import Table, compiled, same
 
 MANY = settings(max_examples=400, deadline=None)

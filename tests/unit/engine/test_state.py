@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from freshet.engine.events import EventBatch
 from freshet.engine.layout import Layout, LayoutError
 from freshet.engine.reader import Reader
 from freshet.engine.state import Applied, PartitionState, Write
 from freshet.spec.definition import Aggregate
-
 from tests.unit.engine.build import (
     DAY,
     EVERY,

@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from freshet.ingest.destinations import Destination, Destinations
 from freshet.ingest.problems import Problem
 from freshet.runtime.settings import ConfigurationError
 from freshet.stores.topics import wanted_topics
-
 from tests.integration.ingest_service import featureset
 
 NOW = 1_767_609_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from freshet.ingest.envelope import Envelope, received_at
 from freshet.ingest.problems import Problem
 from freshet.ingest.split import check_content_type, split

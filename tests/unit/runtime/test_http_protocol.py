@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+
 from freshet.runtime import http_protocol
 
 

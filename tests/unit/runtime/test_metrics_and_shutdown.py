@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+
 from freshet.runtime import metrics
 from freshet.runtime.shutdown import Deadline, Stop
 

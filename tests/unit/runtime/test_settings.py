@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+
 from freshet.runtime import logs
 from freshet.runtime.settings import (
     ConfigurationError,

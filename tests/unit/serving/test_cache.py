@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from freshet.serving.cache import StateCache
-
 from tests.unit.serving.build import ACTIVITY, catalogue
 
 SERVED = catalogue(ACTIVITY).find("user-activity")

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from freshet.engine.column import Column
 from freshet.engine.reader import Vectors
 from freshet.engine.vectors import feature_rows
@@ -16,9 +19,6 @@ from freshet.serving.timestamps import rfc3339
 from freshet.serving.values import texts
 from freshet.spec.definition import Window
 from freshet.spec.expr.tree import Type
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.unit.serving.build import ACTIVITY, catalogue
 
 Q = 1_800_000_000_123

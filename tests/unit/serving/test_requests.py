@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from freshet.serving import batch, bodies, describe, feast, keys
 from freshet.serving.catalogue import Catalogue
 from freshet.serving.problems import Problem, unknown
 from freshet.serving.selection import Selector
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.unit.serving.build import ACTIVITY, catalogue, featuresets
 
 CATALOGUE = catalogue()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from freshet.serving.problems import Problem
 from freshet.serving.selection import MAX_QUERY_BYTES, Selection, Selector
-
 from tests.unit.serving.build import ACTIVITY, catalogue
 
 

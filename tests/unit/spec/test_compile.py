@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from freshet.spec.definition import Aggregate, AggregateFeature, ExpressionFeature, Field, Input, Source, Window
 from freshet.spec.expr.tree import Call, Literal, Name, Type, calls, names
 from freshet.spec.load import load_featuresets, parse_featureset
-
 from tests.unit.spec.manifests import SMALL, bent, complaints, with_features
 
 HOUR, DAY = 3_600_000, 86_400_000

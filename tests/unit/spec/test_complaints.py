@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from freshet.spec.expr.check import compile_expression
 from freshet.spec.expr.parse import ExpressionError
 from freshet.spec.expr.scope import Scope
 from freshet.spec.expr.tree import Type
 from freshet.spec.load import load_featuresets
 from freshet.spec.problems import ManifestError
-
 from tests.unit.spec.manifests import SMALL, bent, complaints
 
 HERE = Path(__file__).parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from freshet.spec.document import DocumentError, read_documents
 
 

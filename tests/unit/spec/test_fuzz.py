@@ -6,15 +6,15 @@ import contextlib
 import random
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from freshet.spec.expr.check import BrokenName, compile_expression
 from freshet.spec.expr.parse import ExpressionError
 from freshet.spec.expr.scope import Scope
 from freshet.spec.expr.tree import Type
 from freshet.spec.load import parse_featureset
 from freshet.spec.problems import ManifestError
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.unit.spec.manifests import SMALL
 
 EXAMPLE = (Path(__file__).parents[3] / "examples" / "user-activity" / "featureset.yaml").read_text(encoding="utf-8")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from freshet.spec.definition import Window
 from freshet.spec.durations import duration_text, parse_duration
 from freshet.spec.windows import HOPS, LONGEST_MS, SHORTEST_MS, hop_ms, most_tiles, parse_window
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(
