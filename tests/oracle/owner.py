@@ -61,10 +61,10 @@ class Owner:
         self.filter = DuplicateFilter(definition.deduplicate_ms, store.duplicates)
         self.filter.load({minute: store.buckets[minute] for minute in self.filter.minutes})
 
-    @property
-    def offset(self) -> int:
-        """Everything below it is in memory."""
-        return int(self._log.offset[self.position - 1]) + 1 if self.position else 0
+    def _offset(self, position: int) -> int:
+        """The offset after all records before index `position`; never below what progress already says."""
+        after = int(self._log.offset[position - 1]) + 1 if position > 0 else 0
+        return max(after, self.store.offset)
 
     def consume(self, stop: int) -> None:
         """Takes the records from the current position until before index `stop`."""
@@ -79,20 +79,25 @@ class Owner:
         self._dirty |= dict.fromkeys(batch.keys[i] for i in np.flatnonzero(applied.applied).tolist())
         self.position = max(self.position, stop)
 
-    def flush(self, *, cut_off_after: int | None = None) -> None:
-        """Writes what changed and then moves progress; `cut_off_after`: dies after so many writes."""
+    def flush(self, *, cut_off_after: int | None = None, hold_back: int = 0) -> None:
+        """Writes what changed and then moves progress.
+
+        `cut_off_after`: dies after so many writes. `hold_back`: leaves progress so many records behind the states, as
+        outputs that are not acknowledged do.
+        """
         writes = self.states.encode(self.states.slots(list(self._dirty)))
         for write in writes[:cut_off_after]:
             self.store.put(write)
         if cut_off_after is not None:
             return
         self._dirty.clear()
-        changes = self.filter.changes(self.offset)
+        offset = self._offset(self.position - hold_back)
+        changes = self.filter.changes(offset)
         for minute, data in changes.append.items():
             self.store.buckets[minute] = self.store.buckets.get(minute, b"") + data
         for minute in changes.drop:
             self.store.buckets.pop(minute, None)
-        self.store.duplicates, self.store.offset = changes.index, self.offset
+        self.store.duplicates, self.store.offset = changes.index, offset
 
     def evict(self, keys: Sequence[str]) -> None:
         """Forgets those of `keys` that are resident and clean."""

@@ -54,7 +54,7 @@ class Shape:
 SHAPES = st.builds(
     Shape,
     records=st.one_of(st.integers(1, 40), st.integers(100, 400)),
-    entities=st.integers(1, len(KEYS)),
+    entities=st.one_of(st.integers(1, len(KEYS)), st.just(200)),
     seed=st.integers(0, 2**32 - 1),
     start_ms=st.sampled_from(STARTS),
     paces=st.lists(st.sampled_from(PACES), min_size=1, max_size=4).map(tuple),
@@ -69,7 +69,7 @@ class Traffic:
         self.definition = definition
         self.shape = shape
         self.random = random.Random(shape.seed)
-        self.keys = KEYS[: shape.entities]
+        self.keys = [*KEYS, *(f"k{i}" for i in range(shape.entities))][: shape.entities]
         self.spans = _spans(definition)
         self.windows = definition.windows
         self.records: list[Record] = []
@@ -117,7 +117,10 @@ class Traffic:
         self._broker += round(pace * random.expovariate(1))
         if self._has("backwards", 0.05):
             self._broker = max(0, self._broker - random.randrange(1 + 2 * self.definition.deduplicate_ms))
+        # A few hot entities, so that logs of few records have long histories, and now and then any.
         key = self.keys[min(int(random.expovariate(0.4)), len(self.keys) - 1)]
+        if random.random() < 0.3:
+            key = random.choice(self.keys)
         event_id = f"id{i}" if random.random() < 0.9 else None
         if self.records and self._has("duplicates", 0.3):
             key, event_id = self._again()

@@ -19,7 +19,7 @@ from tests.oracle.log import Log
 from tests.oracle.owner import Owner, Store
 from tests.oracle.run import Oracle, Reads
 
-ACTIONS = ("flush", "crash", "cut off", "replay", "evict", "reload")
+ACTIONS = ("flush", "hold back", "crash", "cut off", "replay", "evict", "reload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Run:
             if self._plan.actions and self._random.random() < self._plan.share:
                 action = self._random.choice(sorted(self._plan.actions))
                 crashes += action in ("crash", "cut off", "replay")
-                if crashes <= 5 or action in ("flush", "evict", "reload"):
+                if crashes <= 5 or action not in ("crash", "cut off", "replay"):
                     self._act(action)
             else:
                 step = self._random.randint(1, self._plan.batch)
@@ -72,6 +72,9 @@ class Run:
     def _act(self, action: str) -> None:
         if action == "flush":
             self._flush()
+        elif action == "hold back":
+            self.owner.flush(hold_back=self._random.randint(1, 30))
+            self._earlier.append(self.store.progress())
         elif action == "evict":
             self.owner.evict(self._some())
         elif action == "reload":

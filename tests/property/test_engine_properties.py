@@ -54,7 +54,7 @@ def test_any_cut_into_batches_answers_alike(manifest: str, shape: Shape, one: Pl
     check(definition, log, reads, *(Run(definition, log, plan).answers(reads) for plan in (one, other)))
 
 
-@given(manifests(), SHAPES, plans("flush", "crash", "cut off", "replay"))
+@given(manifests(), SHAPES, plans("flush", "hold back", "crash", "cut off", "replay"))
 def test_crashes_and_replays_change_nothing(manifest: str, shape: Shape, plan: Plan) -> None:
     definition, log, reads = drawn(manifest, shape)
     check(definition, log, reads, Run(definition, log, plan).answers(reads))

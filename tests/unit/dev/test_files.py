@@ -42,9 +42,8 @@ def test_csv_keeps_text_that_looks_like_a_number(tmp_path: Path) -> None:
 
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    duckdb.sql(
-        "SELECT 'u' || i AS user_id, i * 1.5 AS amount, {'city': 'Lima'} AS geo FROM range(3) t(i)"
-    ).write_parquet(str(path))
+    query = "SELECT 'u' || i AS user_id, i * 1.5 AS amount, {'city': 'Lima'} AS geo FROM range(3) t(i)"
+    duckdb.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
     rows = [msgspec.json.decode(row) for row in EventFile(str(path)).rows()]
     assert rows[2] == {"user_id": "u2", "amount": 3.0, "geo": {"city": "Lima"}}
 

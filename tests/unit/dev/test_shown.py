@@ -20,9 +20,10 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "user-activity" / "featureset
 
 def test_the_table_names_every_entry() -> None:
     (featureset,) = load_featuresets([EXAMPLE])
-    console = Console(width=120, record=True, quiet=True)
-    console.print(featureset_table(featureset))
-    text = console.export_text()
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(featureset_table(featureset))
+    text = capture.get()
     for name in ("activity_count_…", "minutes_since_purchase", "engagement_score", "7d (1h)", "24h (15m)"):
         assert name in text
     assert featureset.definition.revision in text

@@ -78,6 +78,7 @@ class Sender:
         self._patience = patience_seconds
         self._told = told or (lambda _: None)
         self._local = threading.local()
+        self._connections: list[Connection] = []
         self._closing = threading.Event()
         self._pool = ThreadPoolExecutor(_IN_FLIGHT, "send")
         self._pending: set[Future[tuple[list[Row], dict[str, Any], int]]] = set()
@@ -106,6 +107,8 @@ class Sender:
         """Gives up what is under way and not yet answered."""
         self._closing.set()
         self._pool.shutdown(cancel_futures=True)
+        for connection in self._connections:
+            connection.close()
         return self.summary
 
     def _collect(self, when: str) -> None:
@@ -135,6 +138,7 @@ class Sender:
     def _try(self, content: bytes) -> tuple[Answer | None, str]:
         if not hasattr(self._local, "connection"):
             self._local.connection = Connection(self._url)
+            self._connections.append(self._local.connection)
         try:
             answer = self._local.connection.call("POST", "/ingest", content, "application/x-ndjson")
         except NOT_ANSWERED as error:

@@ -75,6 +75,8 @@ class Report:
         metrics.EVENTS_LATE.labels(name).inc(counts.late)
         metrics.EVENTS_CLAMPED.labels(name).inc(counts.clamped)
         metrics.EVENTS_TOO_LATE.labels(name).inc(counts.too_late)
+        metrics.EVENTS_OUTSIDE_SESSIONS.labels(name).inc(counts.left_out_of_sessions)
+        metrics.FEATURE_VECTORS.labels(name).inc(counts.vectors)
         metrics.EXPRESSION_NULLS.labels(name).inc(counts.nulls)
         metrics.CACHE_HITS.labels(name).inc(counts.hits)
         metrics.CACHE_MISSES.labels(name).inc(counts.misses)

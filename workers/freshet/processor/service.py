@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from freshet.processor.assignment import Assignment, Failure
 from freshet.processor.outputs import Outputs
-from freshet.processor.partition import Compiled, Limits, PartitionOwner, SourceChanged
+from freshet.processor.partition import Compiled, Limits, PartitionOwner, SourceChanged, SourceTruncated
 from freshet.processor.records import Records
 from freshet.processor.report import Report
 from freshet.processor.runner import Pace
@@ -39,6 +39,7 @@ _BATCH = 10_000
 _REVOKE_MS = 3_000
 """Longest time that a hand-over may take: peers wait for it."""
 _COMMIT_MS = 1_000
+_OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names
 _SWITCH_SECONDS = 0.0005
 """How long the computing thread may keep the interpreter while a store reply waits: the default of 5 ms would be paid
 at every script."""
@@ -151,6 +152,9 @@ class Processor:
                 parts.setdefault(message.partition(), []).append(message)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
                 self._reached_end(message.partition(), message.offset())
+            elif error.code() in _OUTSIDE_LOG:
+                sentence = f"partition {message.partition()}: what comes next is not in the log any more: {error.str()}"
+                self._assignment.stop(message.partition() or 0, SourceTruncated(sentence), now_ms())
             else:
                 self.report.kafka_error(error)
         for partition, part in parts.items():

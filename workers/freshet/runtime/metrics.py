@@ -25,7 +25,11 @@ EVENTS_FAILED = Counter("events_failed_total", "Events sent to the dead-letter t
 EVENTS_DUPLICATE = Counter("events_duplicate_total", "Events left out as duplicates.", ["featureset"])
 EVENTS_LATE = Counter("events_late_total", "Events older than the entity's newest, counted anyway.", ["featureset"])
 EVENTS_CLAMPED = Counter("events_clamped_total", "Events stamped after the broker's clock.", ["featureset"])
-EVENTS_TOO_LATE = Counter("events_too_late_total", "Events older than every window, or sessions.", ["featureset"])
+EVENTS_TOO_LATE = Counter("events_too_late_total", "Events older than every window.", ["featureset"])
+EVENTS_OUTSIDE_SESSIONS = Counter(
+    "events_outside_sessions_total", "Times that an event came too late for a session feature.", ["featureset"]
+)
+FEATURE_VECTORS = Counter("feature_vectors_total", "Feature vectors sent to the output topic.", ["featureset"])
 FEATURE_COMPUTATION_SECONDS = Histogram(
     "feature_computation_seconds", "Computing one batch of events, or one read.", ["featureset"], buckets=_FAST
 )

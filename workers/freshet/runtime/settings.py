@@ -174,8 +174,8 @@ class ProcessorSettings(ServiceSettings):
     dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
     """Where events go that cannot be processed."""
     coalesce_ms: int = field(default=0, metadata=_from("FRESHET_COALESCE_MS", number(0, 1000)))
-    """How long a dirty entity waits for more events when the partition is caught up. A batch is written as soon as it is
-    computed, and the next gathers meanwhile; waiting longer trades freshness for fewer store writes."""
+    """How long a dirty entity waits for more events when the partition is caught up. A batch is written as soon as it
+    is computed, and the next gathers meanwhile; waiting longer trades freshness for fewer store writes."""
     resident_entities: int = field(
         default=500_000, metadata=_from("FRESHET_RESIDENT_ENTITIES", number(1000, 100_000_000))
     )
