@@ -18,6 +18,9 @@ import redis
 from confluent_kafka import TopicPartition
 
 from freshet.dev import children
+from freshet.dev.oracle.compare import differences, report
+from freshet.dev.oracle.log import Log, Record, log_of
+from freshet.dev.oracle.run import Oracle, Reads
 from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
 from freshet.engine.column import Column, Ints
@@ -28,9 +31,6 @@ from freshet.spec.definition import FeatureSet
 from freshet.spec.load import parse_featureset
 from freshet.stores import kafka
 from freshet.stores.fence import Progress
-from tests.oracle.compare import differences, report
-from tests.oracle.log import Log, Record, log_of
-from tests.oracle.run import Oracle, Reads
 
 PARTITIONS = 4
 USERS = 300

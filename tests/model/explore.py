@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tests.model.machine import BOTH, NOTHING, Machine, Owner, Script, Setting, State, Store
+from tests.model.machine import BOTH, Machine, Owner, Script, Setting, State, Store
 from tests.model.rules import Rule
 
 _LARGEST_NUMBER = 6

@@ -162,11 +162,7 @@ class Machine:
 
     def believes(self, store: Store, token: int, seq: int, offset: int) -> bool:
         """Whether progress is what somebody expects. Without any token there is no progress, which nobody expects."""
-        return (
-            store.token == token != 0
-            and (Rule.SEQ not in self.on or store.seq == seq)
-            and store.offset == offset
-        )
+        return store.token == token != 0 and (Rule.SEQ not in self.on or store.seq == seq) and store.offset == offset
 
     def refused(self, store: Store, owner: Owner) -> Owner | None:
         """After doubt: forget everything. Without the rule: read progress again, keep the token."""

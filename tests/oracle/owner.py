@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from freshet.dev.oracle.log import Log
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
 from freshet.engine.layout import NEWEST, Layout
 from freshet.engine.reader import Reader, Vectors
 from freshet.engine.state import PartitionState, Write
 from freshet.spec.definition import Definition
-from tests.oracle.log import Log
 
 
 @dataclass(slots=True)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from freshet.dev.oracle.compare import agree, differences, plain, report
+from freshet.dev.oracle.log import Record, log_of
+from freshet.dev.oracle.run import Oracle, Reads
 from freshet.engine.column import Column
 from freshet.spec.definition import Definition
 from freshet.spec.load import parse_featureset
-from tests.oracle.compare import agree, differences, plain, report
-from tests.oracle.log import Record, log_of
-from tests.oracle.run import Oracle, Reads
 
 T = 1_769_860_800_000
 """2026-01-31T12:00:00Z: a multiple of every hop up to 12h."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from freshet.dev.oracle.log import Log, Record, log_of
+from freshet.dev.oracle.run import Reads
 from freshet.spec.definition import AggregateFeature, Definition
-from tests.oracle.log import Log, Record, log_of
 from tests.oracle.manifests import KINDS
-from tests.oracle.run import Reads
 
 KEYS = ("0", "user_1", "ünïcødé", "😀", " ", "a:b", "{x}", "'; drop", "null", "-1", "x" * 512, "\u0001", "a\u0301", "á")
 PACES = (0, 1, 40, 900, 30_000, 700_000, 7_000_000, 260_000_000)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from freshet.dev.oracle.compare import differences, report
+from freshet.dev.oracle.log import Log
+from freshet.dev.oracle.run import Oracle, Reads
 from freshet.engine.column import Column, Ints
 from freshet.engine.reader import Vectors
 from freshet.spec.definition import Definition
-from tests.oracle.compare import differences, report
-from tests.oracle.log import Log
 from tests.oracle.owner import Owner, Store
-from tests.oracle.run import Oracle, Reads
 
 ACTIONS = ("flush", "hold back", "crash", "cut off", "replay", "evict", "reload")
 

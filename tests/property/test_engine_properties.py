@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from freshet.dev.oracle.log import Log
+from freshet.dev.oracle.run import Reads
 from freshet.engine.column import Column
 from freshet.engine.layout import NEWEST
 from freshet.engine.state import PartitionState
 from freshet.spec.definition import Definition
 from freshet.spec.load import parse_featureset
-from tests.oracle.log import Log
 from tests.oracle.manifests import manifests
 from tests.oracle.owner import Owner
-from tests.oracle.run import Reads
 from tests.oracle.traffic import SHAPES, Shape, Traffic
 from tests.property.plan import ACTIONS, Plan, Run, check, join, plans
 

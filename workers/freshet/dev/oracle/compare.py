@@ -1,12 +1,12 @@
 """Whether the engine's values are SQL's, within the tolerances of design §5.
 
 - Counts, picks, times, sessions, texts and truth values: equal.
-- Sums, means, variances, slopes and ewma: as near as `Values.slack` says (1e-9 of the magnitudes that went in); stddev by
-  its square, since a root near 0 has no digits of its own.
-- Expressions are compared with what SQL makes of the *engine's own* values of what they read. Those are compared above,
-  so nothing is lost, and a difference of 1e-12 in a sum cannot turn into another branch of a `case` or another side
-  of `round` and be called an error. What is left between the two is the last digit of ln and exp, which a subtraction
-  can magnify: 1e-9 relative, or 1e-9 of the largest number that the expression reads.
+- Sums, means, variances, slopes and ewma: as near as `Values.slack` says (1e-9 of the magnitudes that went in);
+  stddev by its square, since a root near 0 has no digits of its own.
+- Expressions are compared with what SQL makes of the *engine's own* values of what they read. Those are compared
+  above, so nothing is lost, and a difference of 1e-12 in a sum cannot turn into another branch of a `case` or another
+  side of `round` and be called an error. What is left between the two is the last digit of ln and exp, which a
+  subtraction can magnify: 1e-9 relative, or 1e-9 of the largest number that the expression reads.
 """
 
 from __future__ import annotations
@@ -85,9 +85,12 @@ def agree(engine: Column, sql: Column, slack: Floats) -> Bools:
     both = engine.mask() & sql.mask()
     same: Bools = engine.mask() == sql.mask()
     if engine.values.dtype == object or engine.values.dtype == np.bool_:
-        return same & (~both | (engine.values == sql.values))
-    left, right = (np.where(both, c.values.astype(np.float64), 0.0) for c in (engine, sql))
-    return same & (np.abs(left - right) <= slack)
+        equal: Bools = engine.values == sql.values
+    else:
+        left, right = (np.where(both, c.values.astype(np.float64), 0.0) for c in (engine, sql))
+        equal = np.abs(left - right) <= slack
+    out: Bools = same & (~both | equal)
+    return out
 
 
 def bounds_of(definition: Definition, name: str, q: int) -> tuple[int | None, int]:

@@ -138,7 +138,7 @@ _SQL = {
 
 
 def _base_sql(definition: Definition, *, given: bool = False) -> str:
-    """What expressions read: aggregates with their defaults (or, if `given`, every feature as served), key and times."""
+    """What expressions read: aggregates with their defaults, or every feature as served if `given`; key and times."""
     columns = [
         "i",
         "make_timestamp_ms(q_ms) AS q",

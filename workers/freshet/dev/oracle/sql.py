@@ -5,8 +5,8 @@ Tables that the query reads:
 - `log(k, o, t, "f:<field>" …)`: the accepted records of one partition; `k` numbers the entity, `o` is the offset.
 - `reads(i, k, upto, now)`: read number `i` of entity `k` when all records below offset `upto` were taken in.
 
-Its rows, in order of `i`: the read time `q`, `first` and `newest` event time of the entity (null if it has none), and for
-feature number n its value `v<n>` without default and `e<n>`, how far another value may lie from it (see `compare`).
+Its rows, in order of `i`: the read time `q`, `first` and `newest` event time of the entity (null if it has none), and
+for feature number n its value `v<n>` without default and `e<n>`, how far another value may lie from it (see `compare`).
 
 The steps: `e` computes what each input sees of an event; `r` the read times; `m<w>` pairs each read with the events of
 window w and `a<w>` aggregates them; `z<s>` aggregates sessions. Sums are Kahan's, and slopes are taken over times from
