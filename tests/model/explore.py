@@ -226,7 +226,7 @@ class Explorer:
         return wrong
 
     def canonical(self, s: State) -> State:
-        """Tokens are only equal or not: name them in the order of appearance. Processes are alike: put them in order."""
+        """Tokens are only equal or not: they are numbered as they appear. Processes are alike: they are put in order."""
         if Rule.TOKEN not in self.machine.on:
             return s
         owners = s.owners

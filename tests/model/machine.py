@@ -151,7 +151,8 @@ class Machine:
             return s.store.token + 1
         stores = (s.store, *s.copies, *((s.old,) if s.old else ()))
         owners = [o.token for o in s.owners if o is not None]
-        return max([*(store.token for store in stores), *owners, *(m.token for m in s.late)]) + 1
+        tokens: list[int] = [*(store.token for store in stores), *owners, *(m.token for m in s.late)]
+        return max(tokens) + 1
 
     def take_over(self, store: Store, token: int, committed: int) -> tuple[Store, Owner]:
         """A new token, seq 0, the offset as it stands."""
@@ -239,11 +240,14 @@ class Machine:
 
     def acknowledged(self, owner: Owner, m: Script) -> Owner:
         """The owner goes on to the next step."""
-        assert owner.flush is not None
-        rest = owner.flush._replace(writes=owner.flush.writes[1:])
-        owner = owner._replace(seq=m.seq + 1 if Rule.SEQ in self.on else 0, offset=m.offset if m.to is None else m.to)
-        over = len(owner.flush.writes) <= 1 and (rest.sent or Rule.OUTPUTS_FIRST in self.on)
-        return owner._replace(flush=None if over else rest)
+        flush = owner.flush
+        assert flush is not None
+        over = len(flush.writes) <= 1 and (flush.sent or Rule.OUTPUTS_FIRST in self.on)
+        return owner._replace(
+            seq=m.seq + 1 if Rule.SEQ in self.on else 0,
+            offset=m.offset if m.to is None else m.to,
+            flush=None if over else flush._replace(writes=flush.writes[1:]),
+        )
 
     def emit(self, s_outputs: int, owner: Owner) -> tuple[Owner, int, str | None]:
         """The flush's outputs are sent and acknowledged (§6.8). S6: each equals the log at its offset."""

@@ -1,7 +1,7 @@
 """The rules of design §6 that keep state exactly-once, by name, and where the code keeps each.
 
 The model (`machine`), the conformance test and comments in the code use these names. `test_rules` checks that the
-places exist, so that a rule cannot leave the code while the model still believes in it.
+places exist; that they do what the model believes is what the conformance test shows.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ class Rule(StrEnum):
 
 PLACES: dict[Rule, str] = {
     Rule.COMPARE: "stores/write.lua",
-    Rule.SKIP: "engine/state.py",
+    Rule.SKIP: "engine.state:PartitionState.apply",
     Rule.TOKEN: "stores/take_over.lua",
-    Rule.SINGLE_USE: "stores/redis.py",
-    Rule.SEQ: "stores/fence.py",
-    Rule.OFFSET_LAST: "processor/partition.py",
-    Rule.CHECKED_LOADS: "stores/fence.py",
-    Rule.START_FROM_STORE: "processor/assignment.py",
-    Rule.DROP_ON_DOUBT: "stores/fence.py",
-    Rule.IDLE_CHECK: "processor/runner.py",
-    Rule.OUTPUTS_FIRST: "processor/partition.py",
-    Rule.OUTPUTS_OF_SKIPPED: "processor/pending.py",
-    Rule.FILTER_WITH_OFFSET: "processor/partition.py",
-    Rule.REPLAY_REGISTERS: "engine/duplicates.py",
+    Rule.SINGLE_USE: "stores.redis:no_retries",
+    Rule.SEQ: "stores.fence:PartitionFence.prepare",
+    Rule.OFFSET_LAST: "processor.partition:PartitionOwner.begin_flush",
+    Rule.CHECKED_LOADS: "stores.fence:PartitionFence.load",
+    Rule.START_FROM_STORE: "processor.partition:PartitionOwner.take_over",
+    Rule.DROP_ON_DOUBT: "stores.fence:PartitionFence.send",
+    Rule.IDLE_CHECK: "stores.fence:PartitionFence.check",
+    Rule.OUTPUTS_FIRST: "processor.outputs:Outputs.held_from",
+    Rule.OUTPUTS_OF_SKIPPED: "processor.pending:Pending.seen",
+    Rule.FILTER_WITH_OFFSET: "engine.duplicates:DuplicateFilter.changes",
+    Rule.REPLAY_REGISTERS: "engine.duplicates:DuplicateFilter.accept",
     Rule.LENGTH: "stores/write.lua",
 }
-"""Files of the package that have a comment `rule: <name>` where the rule is kept."""
+"""Where the rule is kept: `module:function` of the package, or a script that has a comment `rule: <name>`."""

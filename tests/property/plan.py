@@ -5,6 +5,7 @@ Whatever the plan, the answers must be those of the log.
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from freshet.dev.oracle.compare import differences, report
 from freshet.dev.oracle.log import Log
-from freshet.dev.oracle.run import Oracle, Reads
+from freshet.dev.oracle.run import Oracle, Reads, open_database
 from freshet.engine.column import Column, Ints
 from freshet.engine.reader import Vectors
 from freshet.spec.definition import Definition
@@ -120,9 +121,12 @@ def join(vectors: list[Vectors]) -> tuple[dict[str, Column], Ints]:
     return columns, np.concatenate([v.q_ms for v in vectors])
 
 
+_database = functools.cache(open_database)
+
+
 def check(definition: Definition, log: Log, reads: Reads, *runs: tuple[dict[str, Column], Ints]) -> int:
     """Asserts that the answers of every run are what SQL says; returns how many values were compared."""
-    with Oracle(definition) as oracle:
+    with Oracle(definition, _database()) as oracle:
         expected = oracle.values(log, reads)
         for columns, q in runs:
             found = differences(oracle, reads, expected, columns, q)

@@ -40,7 +40,7 @@ def at_the_end(log: Log, reads: Reads) -> Reads:
 
 
 @pytest.mark.timeout(3600)
-@settings(max_examples=10 * settings().max_examples)
+@settings(max_examples=8 * settings().max_examples)
 @given(manifests(), SHAPES, plans(*ACTIONS))
 def test_every_value_is_sqls(manifest: str, shape: Shape, plan: Plan) -> None:
     """Any cut, any crash, any replay, any eviction, reads at any position and time: engine = SQL."""

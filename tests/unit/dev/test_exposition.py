@@ -58,3 +58,13 @@ def test_quantiles_are_linear_within_a_bucket() -> None:
     assert p50 == pytest.approx(0.1)
     assert p70 == pytest.approx(0.15)
     assert p100 == 1.0
+
+
+def test_quantiles_of_what_came_after_an_earlier_page() -> None:
+    registry = CollectorRegistry()
+    seconds = Histogram("wait_seconds", "Waits.", buckets=(0.1, 0.2, 1.0), registry=registry)
+    seconds.observe(0.9)
+    before = generate_latest(registry).decode()
+    assert quantiles(before, "wait_seconds", (0.5,), since=before) == [None]
+    seconds.observe(0.05)
+    assert quantiles(generate_latest(registry).decode(), "wait_seconds", (1.0,), since=before) == [pytest.approx(0.1)]

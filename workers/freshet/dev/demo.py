@@ -78,7 +78,10 @@ def _refresh(screen: Screen, stack: Stack, visitors: Visitors, reader: FeatureRe
         screen.update({user: answer.values for user, answer in zip(_SHOWN, answers, strict=True)})
     except (*NOT_ANSWERED, CommandFailed) as error:
         screen.notes.append(f"serving: {error}")
-    median, slow = quantiles(stack.hub.metrics(), "freshness_seconds", (0.5, 0.99))
+    page = stack.hub.metrics()
+    if not visitors.live.is_set() or not screen.history:
+        screen.history = page  # how long a week of history takes says nothing about freshness
+    median, slow = quantiles(page, "freshness_seconds", (0.5, 0.99), since=screen.history)
     screen.figures.freshness = (median, slow)
     recent = reader.seconds[-_RECENT_READS:]
     screen.figures.read_p50 = statistics.median(recent) if recent else None

@@ -41,17 +41,26 @@ def total(page: str, metric: str, **labels: str) -> float:
     return found
 
 
-def quantiles(page: str, histogram: str, wanted: Sequence[float]) -> list[float | None]:
-    """Values below which these shares of all observations lie, linear within a bucket; None without observations."""
-    buckets: dict[float, float] = {}
-    for line in page.splitlines():
-        if line.startswith(histogram + "_bucket{"):
-            bound = float(line.split('le="', 1)[1].split('"', 1)[0])
-            buckets[bound] = buckets.get(bound, 0.0) + float(line.rsplit("}", 1)[1].split()[0])
-    steps = sorted(buckets.items())
+def quantiles(page: str, histogram: str, wanted: Sequence[float], since: str = "") -> list[float | None]:
+    """Values below which these shares of the observations lie, linear within a bucket; None without observations.
+
+    With `since`, an earlier page, only what was observed after it counts.
+    """
+    before = _buckets(since, histogram)
+    steps = sorted((bound, count - before.get(bound, 0.0)) for bound, count in _buckets(page, histogram).items())
     if not steps or steps[-1][1] == 0:
         return [None] * len(wanted)
     return [_at_rank(steps, share * steps[-1][1]) for share in wanted]
+
+
+def _buckets(page: str, histogram: str) -> dict[float, float]:
+    """Upper bound → observations at or below it, over all labels."""
+    found: dict[float, float] = {}
+    for line in page.splitlines():
+        if line.startswith(histogram + "_bucket{"):
+            bound = float(line.split('le="', 1)[1].split('"', 1)[0])
+            found[bound] = found.get(bound, 0.0) + float(line.rsplit("}", 1)[1].split()[0])
+    return found
 
 
 def _at_rank(steps: Sequence[tuple[float, float]], rank: float) -> float:

@@ -22,7 +22,7 @@ class Column:
     title: str
     feature: str
     show: Callable[[Any], str]
-    width: int = 5
+    width: int = 6
     right: bool = True
 
 
@@ -42,14 +42,14 @@ def _idle(minutes: Any) -> str:
 
 
 COLUMNS = (
-    Column("events 1h", "activity_count_1h", _count),
-    Column("events 7d", "activity_count_7d", _count),
-    Column("bought 24h", "purchase_count_24h", _count),
-    Column("spent 24h", "purchase_amount_24h", _money),
+    Column("events\n1h", "activity_count_1h", _count),
+    Column("events\n7d", "activity_count_7d", _count),
+    Column("bought\n24h", "purchase_count_24h", _count),
+    Column("spent\n24h", "purchase_amount_24h", _money),
     Column("idle", "minutes_since_activity", _idle, 5),
-    Column("here now", "is_active_session", lambda value: "●" if value else "", 4, False),
+    Column("here\nnow", "is_active_session", lambda value: "●" if value else "", 4),
     Column("score", "engagement_score", lambda value: f"{value:.1f}"),
-    Column("churn risk", "churn_risk", lambda value: f"{value:.0%}", 5),
+    Column("churn\nrisk", "churn_risk", lambda value: f"{value:.0%}", 5),
     Column("segment", "user_segment", str, 7, False),
 )
 
@@ -76,6 +76,8 @@ class Screen:
     figures: Figures = field(default_factory=Figures)
     users: dict[str, Mapping[str, Value]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    history: str = ""
+    """Metrics as they were when live traffic began."""
     _before: dict[str, Mapping[str, Value]] = field(default_factory=dict)
 
     def update(self, users: dict[str, Mapping[str, Value]]) -> None:
@@ -89,8 +91,8 @@ class Screen:
         return Panel(Group(*parts), title=title, title_align="left", border_style="cyan", padding=(0, 1))
 
     def _table(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold cyan")
-        table.add_column("user", no_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold cyan", expand=True)
+        table.add_column("user", no_wrap=True, min_width=9)
         for column in COLUMNS:
             table.add_column(column.title, justify="right" if column.right else "left", min_width=column.width)
         for user, values in self.users.items():

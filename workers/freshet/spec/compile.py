@@ -89,7 +89,9 @@ class _Compiler:
             evaluation=tuple(evaluation),
             revision="",
         )
-        return dataclasses.replace(definition, revision=revision_of(definition))
+        log = spec.source
+        revision = revision_of(definition, log.topic, log.partitions, log.partitioner)
+        return dataclasses.replace(definition, revision=revision)
 
     def _path(self, index: int) -> Path:
         kept = self.missing.indices

@@ -127,7 +127,7 @@ class Definition:
     evaluation: tuple[int, ...]
     """Indices into `features`: an order in which every expression comes after what it reads."""
     revision: str
-    """10 hexadecimal digits of the SHA-256 of the canonical definition."""
+    """10 hexadecimal digits of the SHA-256 of the canonical definition and its log: see `freshet.spec.revision`."""
 
     def feature(self, name: str) -> Feature:
         """The feature of this name. Raises KeyError."""

@@ -14,15 +14,20 @@ CANONICAL_FORM = 1
 """Number of the canonical form. A change of it makes every state be built anew."""
 
 
-def revision_of(definition: Definition) -> str:
+def revision_of(definition: Definition, topic: str, partitions: int, partitioner: str) -> str:
     """10 hexadecimal digits of the SHA-256 of the canonical definition; its own `revision` does not count."""
-    return hashlib.sha256(canonical(definition).encode()).hexdigest()[:10]
+    return hashlib.sha256(canonical(definition, topic, partitions, partitioner).encode()).hexdigest()[:10]
 
 
-def canonical(definition: Definition) -> str:
-    """The definition as one line of JSON with sorted names, without its revision."""
+def canonical(definition: Definition, topic: str, partitions: int, partitioner: str) -> str:
+    """The definition and its log as one line of JSON with sorted names.
+
+    The log counts because states belong to one of its partitions: with another number of them keys live elsewhere.
+    """
     plain = _plain(dataclasses.replace(definition, revision=""))
-    return json.dumps({"form": CANONICAL_FORM, "definition": plain}, sort_keys=True, separators=(",", ":"))
+    log = {"topic": topic, "partitions": partitions, "partitioner": partitioner}
+    content = {"form": CANONICAL_FORM, "definition": plain, "log": log}
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:

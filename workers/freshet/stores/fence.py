@@ -1,6 +1,6 @@
 """The fence of one partition: who may write it, and what a writer must have seen (design §6.5, §6.6, §6.9, §6.10).
 
-`tests/model/rules.py` names the rules one by one; a comment `rule: <name>` marks the place that keeps it.
+`tests/model/rules.py` names the rules one by one; comments `rule: <name>` mark places that keep them.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class PartitionFence:
         Without stored progress it begins at `start_offset`, incomplete, with an empty duplicate filter, and notes
         `source`. Raises StoreDown or StoreFull; another attempt makes another token.
         """
-        self._stored = self._in_doubt = None  # rule: token
+        self._stored = self._in_doubt = None
         keys = [self._progress_key, naming.source_key(self._tag), naming.duplicates_key(self._tag)]
         keys += self._orphaned_buckets()
         token = self._new_token()

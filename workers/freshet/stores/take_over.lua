@@ -20,6 +20,7 @@ else
   place = ARGV[2] .. ':0'
   created = 1
 end
+-- rule: token
 local progress = ARGV[1] .. ':0:' .. place
 redis.call('SET', KEYS[1], progress)
 return {progress, redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3]), created}

@@ -42,19 +42,25 @@ class Values:
     """Of aggregates: how far another value may lie away; 0 for exact ones, of the square for stddev."""
 
 
-class Oracle:
-    """The oracle of one definition, with a database of its own. Close it after use."""
+def open_database() -> duckdb.DuckDBPyConnection:
+    """An empty database. One thread: the tables are small, and so sums are always taken in the same order."""
+    return duckdb.connect(config={"threads": 1})
 
-    def __init__(self, definition: Definition) -> None:
+
+class Oracle:
+    """The oracle of one definition. Close it after use."""
+
+    def __init__(self, definition: Definition, database: duckdb.DuckDBPyConnection | None = None) -> None:
+        """`database`: one to work in, from `open_database`, which many oracles may share; None: one of its own."""
         self.definition = definition
         self._query = Query(definition).text()
         self._chained = expressions_sql(definition, f"({_base_sql(definition)})", given=False)
         self._given = expressions_sql(definition, f"({_base_sql(definition, given=True)})", given=True)
-        # One thread: the tables are small, and so sums are always taken in the same order.
-        self._database = duckdb.connect(config={"threads": 1})
+        # A cursor has temporary tables of its own, and to open one is far cheaper than to open a database.
+        self._database = database.cursor() if database else open_database()
 
     def close(self) -> None:
-        """Frees the database."""
+        """Frees the tables."""
         self._database.close()
 
     def __enter__(self) -> Oracle:

@@ -1,0 +1,204 @@
+"""One partition on a real Valkey, seen from outside: its log, its store's copies, and what must hold at every moment.
+
+An event's value is 4 to the power of its offset, so the sum that a state shows tells which events it holds and how
+often. A sum over a long window says the same of the tiles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import redis
+
+from freshet.engine.layout import LayoutError
+from freshet.engine.reader import Vectors
+from freshet.processor.partition import Compiled
+from freshet.processor.records import Records
+from freshet.spec import naming
+from freshet.spec.load import parse_featureset
+from freshet.stores.fence import Progress
+
+KEYS = ("X", "Y", "Z")
+START_MS = 1_767_225_600_000
+_MANIFEST = """
+apiVersion: freshet.dev/v1alpha1
+kind: FeatureSet
+metadata: {name: conformance}
+spec:
+  version: v1
+  entity: {name: user, key: user}
+  source:
+    topic: events
+    partitions: 1
+    replication: 1
+    retention: 8d
+    deduplicate: 10m
+    fields: {value: {type: double, required: true}}
+  features:
+    - {name: total, aggregate: sum, of: value}
+    - {name: recent, aggregate: sum, of: value, windows: [1h]}
+    - {name: newest, aggregate: sum, of: value, windows: [1m]}
+  output: {topic: vectors, every: 100ms}
+"""
+FEATURESET = parse_featureset(_MANIFEST)
+COMPILED = Compiled.of(FEATURESET)
+
+Copy = dict[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A record of the log."""
+
+    key: str
+    id: int
+    late_ms: int = 0
+
+
+class Log:
+    """Records, and which of them count."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.events = events
+        self.end = len(events)
+        first = {event.id: offset for offset, event in reversed(list(enumerate(events)))}
+        self.accepted = [first[event.id] == offset for offset, event in enumerate(events)]
+        self.total = cache(self._total)
+
+    def records(self, begin: int, end: int) -> Records:
+        """What a consumer gets."""
+        values = []
+        for offset in range(begin, end):
+            event = self.events[offset]
+            stamp = self._broker_ms(offset) - event.late_ms
+            body = {"user": event.key, "event_id": str(event.id), "timestamp": stamp, "value": 4.0**offset}
+            values.append(json.dumps(body).encode())
+        offsets = np.arange(begin, end)
+        broker = np.array([self._broker_ms(offset) for offset in offsets.tolist()])
+        return Records(offsets, broker, values, lambda index: self.events[begin + index].key.encode())
+
+    def offset_below(self, key: str, progress: int) -> int:
+        """The own offset that a state needs when everything below `progress` is done."""
+        own = [o + 1 for o in range(progress) if self.events[o].key == key and self.accepted[o]]
+        return own[-1] if own else 0
+
+    def _total(self, key: str, offset: int) -> float:
+        return sum(4.0**o for o in range(offset) if self.events[o].key == key and self.accepted[o])
+
+    @staticmethod
+    def _broker_ms(offset: int) -> int:
+        return START_MS + 20_000 * offset
+
+
+class Wrong(Exception):
+    """A property does not hold; its number comes first."""
+
+
+@dataclass
+class Sent:
+    """Vectors that Kafka has been given, and those it has acknowledged."""
+
+    waiting: list[tuple[str, int, Any]] = field(default_factory=list)
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    """By key the largest offset that an acknowledged vector has."""
+
+
+class Broker:
+    """Stands for Kafka: takes messages and acknowledges them when told."""
+
+    def __init__(self, world: World, sent: Sent) -> None:
+        self._world = world
+        self._sent = sent
+
+    def produce(self, topic: str, *, key: bytes, value: bytes, on_delivery: Any, **_: Any) -> None:
+        """Takes a vector and looks at its values (S6)."""
+        assert topic == FEATURESET.output_topic
+        vector = json.loads(value)
+        offset = vector["offset"]
+        self._world.require_values("S6", key.decode(), offset, vector["features"]["total"], vector["features"]["recent_1h"])
+        self._sent.waiting.append((key.decode(), offset, on_delivery))
+
+    def poll(self, _timeout: float) -> int:
+        """Nothing happens by itself here."""
+        return 0
+
+
+class World:
+    """The partition's store, seen as its readers see it."""
+
+    def __init__(self, client: redis.Redis, old: redis.Redis, log: Log, name: str, *, expires: bool) -> None:
+        """`old` is where the former primary's data is kept. `expires`: only S4 and S6 are asked."""
+        self.client, self.old = client, old
+        self.log = log
+        self.tag = naming.tag(name, FEATURESET.name, FEATURESET.definition.revision, 0)
+        self.expires = expires
+        self.sent = Sent()
+
+    def copy(self, client: redis.Redis) -> Copy:
+        """All that is stored of the partition."""
+        keys = client.keys(f"{self.tag}*")
+        values = client.mget(keys) if keys else []
+        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+
+    def put_back(self, client: redis.Redis, copy: Copy) -> None:
+        """Makes the store what it was."""
+        keys = client.keys(f"{self.tag}*")
+        if keys:
+            client.delete(*keys)
+        if copy:
+            client.mset({key: value for key, value in copy.items()})
+
+    def progress(self, client: redis.Redis) -> Progress | None:
+        """Where the partition stands."""
+        found = client.get(naming.progress_key(self.tag))
+        return Progress.parse(found) if isinstance(found, bytes) else None
+
+    def check(self) -> None:
+        """S1, S2, S4 and S5 of what a reader finds now. Raises Wrong."""
+        for client in (self.client, self.old):
+            values = client.mget(
+                [naming.progress_key(self.tag), *(naming.entity_key(self.tag, key) for key in KEYS)]
+            )
+            progress = Progress.parse(values[0]).offset if values[0] is not None else 0
+            for key, blob in zip(KEYS, values[1:], strict=True):
+                self._check_state(key, blob, progress)
+            if not self.expires:
+                self.require_outputs(progress)
+
+    def require_outputs(self, progress: int) -> None:
+        """S1 of outputs: every event below progress has been answered for. Raises Wrong."""
+        for key in KEYS:
+            needed = self.log.offset_below(key, progress)
+            if self.sent.acknowledged.get(key, 0) < needed:
+                raise Wrong(f"S1 output lost: {key} below {progress}")
+
+    def require_values(self, number: str, key: str, offset: int, total: float, recent: float) -> None:
+        """Two sums equal what the log says at an own offset. Raises Wrong."""
+        if self.expires:
+            return
+        expected = self.log.total(key, max(offset, 0))
+        if total != recent:
+            raise Wrong(f"{number if number == 'S6' else 'S4'} parts differ: {key}@{offset} {total} {recent}")
+        if total != expected:
+            counts = [int(total) >> 2 * o & 3 for o in range(self.log.end)]
+            twice = any(n > (1 if self.log.accepted[o] else 0) for o, n in enumerate(counts))
+            what = number if number == "S6" else "S2 event twice" if twice else "S1 event missing"
+            raise Wrong(f"{what}: {key}@{offset} holds {counts}")
+
+    def _check_state(self, key: str, blob: bytes | None, progress: int) -> None:
+        try:
+            vectors: Vectors = COMPILED.reader.read([key], [blob], START_MS)
+        except LayoutError as error:
+            raise Wrong(f"S4 torn value: {key}: {error}") from error
+        if self.expires:
+            return
+        offset = int(vectors.offset[0])
+        if max(offset, 0) < self.log.offset_below(key, progress):
+            raise Wrong(f"S1 event lost: {key}@{offset}, progress {progress}")
+        total, recent = (float(vectors.columns[name].values[0]) for name in ("total", "recent_1h"))
+        self.require_values("S1", key, offset, total, recent)
