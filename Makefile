@@ -1,5 +1,6 @@
 # Everything runs from .venv, which `make setup` fills from the locks. Only python3 (≥ 3.11) and make are needed.
-PYTHON ?= python3
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
@@ -14,7 +15,7 @@ help: ## Show the targets
 setup: $(STAMP) ## Make .venv with the locked dependencies and Freshet itself
 
 $(STAMP): requirements/dev.txt workers/pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed, and none was found: make PYTHON=/path/to/python …'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e workers
@@ -47,5 +48,5 @@ lock: ## Make requirements/*.txt anew from requirements/*.in (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links requirements/dev.in -o requirements/dev.txt
 
 clean: ## Remove what can be made anew
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build workers/*.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build workers/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from freshet.dev.errors import CommandFailed
-from freshet.dev.exposition import quantiles
+from freshet.dev.exposition import quantiles, total
 from freshet.dev.http import NOT_ANSWERED
 from freshet.dev.live import Screen
 from freshet.dev.reads import FeatureReader
@@ -79,8 +79,9 @@ def _refresh(screen: Screen, stack: Stack, visitors: Visitors, reader: FeatureRe
     except (*NOT_ANSWERED, CommandFailed) as error:
         screen.notes.append(f"serving: {error}")
     page = stack.hub.metrics()
-    if not visitors.live.is_set() or not screen.history:
-        screen.history = page  # how long a week of history takes says nothing about freshness
+    if not screen.caught_up:  # how long a week of history takes says nothing about freshness
+        screen.history = page
+        screen.caught_up = visitors.live.is_set() and total(page, "partition_lag") == 0
     median, slow = quantiles(page, "freshness_seconds", (0.5, 0.99), since=screen.history)
     screen.figures.freshness = (median, slow)
     recent = reader.seconds[-_RECENT_READS:]

@@ -77,7 +77,9 @@ class Screen:
     users: dict[str, Mapping[str, Value]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     history: str = ""
-    """Metrics as they were when live traffic began."""
+    """Metrics as they were when the history was processed."""
+    caught_up: bool = False
+    """Whether it is."""
     _before: dict[str, Mapping[str, Value]] = field(default_factory=dict)
 
     def update(self, users: dict[str, Mapping[str, Value]]) -> None:
