@@ -156,7 +156,7 @@ class Process:
             elif self.owner.position < self.world.log.end:
                 self.take(3)
             else:
-                acknowledge(self.world)
+                self.world.sent.acknowledge()
                 self.begin_flush()
                 if self.owner is not None and not self.scripts:
                     self.check()
@@ -184,14 +184,6 @@ class _Kept(PartitionFence):
         progress, index = self._client.execute_command("MGET", *keys)  # type: ignore[no-untyped-call]
         self._stored, self._prepared = progress, fences.Progress.parse(progress)
         return fences.Takeover(self._prepared, source, index, False)
-
-
-def acknowledge(world: World, upto: int | None = None) -> None:
-    """Kafka acknowledges the first messages that wait."""
-    for key, offset, delivered in world.sent.waiting[:upto]:
-        world.sent.acknowledged[key] = max(world.sent.acknowledged.get(key, 0), offset)
-        delivered(None, None)
-    world.sent.waiting = world.sent.waiting[upto:] if upto is not None else []
 
 
 def execute_late(router: Router, script: Script) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
 
-from freshet.processor.partition import Limits
+from freshet.processor.partition import Limits, SourceChanged, SourceTruncated
 from freshet.spec import naming
-from tests.model.process import Process, Router, Variant, acknowledge, clock, execute_late
+from tests.model.process import Process, Router, Variant, clock, execute_late
 from tests.model.world import KEYS, Event, Log, World, Wrong
 
 
@@ -18,11 +19,12 @@ class Kind:
     """What may happen in a walk."""
 
     steps: int = 60
-    events: int = 8
-    forgets: bool = True
-    late: bool = True
-    two_primaries: bool = False
-    expires: bool = False
+    events: int = 6
+    keys: int = 3
+    trouble: frozenset[str] = frozenset({"crash", "fall back", "late", "lost reply", "ahead"})
+    """What may go wrong; also `old primary` and `expire`."""
+    acknowledges: bool | None = None
+    """Whether Kafka acknowledges at once; None: in some walks."""
 
 
 def walk(main: redis.Redis, old: redis.Redis, seed: int, kind: Kind, variant: Variant) -> str | None:
@@ -30,15 +32,15 @@ def walk(main: redis.Redis, old: redis.Redis, seed: int, kind: Kind, variant: Va
     main.flushdb()
     old.flushdb()
     rng = random.Random(seed)
-    world = World(main, old, _log(rng, kind), f"walk{seed}", expires=kind.expires)
+    world = World(main, old, _log(rng, kind), f"walk{seed}", expires="expire" in kind.trouble)
     walker = _Walker(world, rng, kind, variant)
     try:
         for _ in range(kind.steps):
             walker.step()
             world.check()
-        if not kind.expires:
+        if not world.expires:
             walker.finish()
-    except Wrong as wrong:
+    except (Wrong, SourceChanged, SourceTruncated) as wrong:
         return str(wrong)
     return None
 
@@ -49,49 +51,59 @@ def _log(rng: random.Random, kind: Kind) -> Log:
         if events and rng.random() < 0.15:
             events.append(rng.choice(events))
         else:
-            events.append(Event(rng.choice(KEYS[:2] if rng.random() < 0.8 else KEYS), offset, rng.choice([0, 0, 0, 90_000])))
+            key = rng.choice(KEYS[: min(kind.keys, 2 if rng.random() < 0.9 else 3)])
+            events.append(Event(key, offset, rng.choice([0, 0, 0, 90_000])))
     return Log(events)
 
 
 class _Walker:
+    """Each walk has its own chances of everything, drawn at random: some need a quiet neighbour to be reached."""
+
     def __init__(self, world: World, rng: random.Random, kind: Kind, variant: Variant) -> None:
         self.world, self.rng, self.kind = world, rng, kind
         self.router = Router(world.client, world.old)
         self.copies = [world.copy(world.client)]
+        self.two_primaries = "old primary" in kind.trouble
+        world.sent.at_once = rng.random() < 0.6 if kind.acknowledges is None else kind.acknowledges
+        limits = Limits(rng.choice([1, 1, 2]), rng.choice([1, 1000]))
         now = clock()
-        self.processes = [
-            Process(world, self.router, variant, Limits(rng.choice([1, 1, 2]), rng.choice([1, 1000])), now)
-            for _ in range(2)
-        ]
-        # A walk that only ever moves a little at a time rarely gets anywhere.
+        self.processes = [Process(world, self.router, variant, limits, now) for _ in range(2)]
         self.batch = rng.choice([1, 2, 4])
+        self.again = rng.random() < 0.5
+        steps: list[tuple[Callable[[Process], None], bool]] = [
+            (self._fall_back, "fall back" in kind.trouble),
+            (self._late, "late" in kind.trouble),
+            (self._acknowledge, not world.sent.at_once),
+            (self._expire, world.expires),
+            (self._crash, "crash" in kind.trouble),
+            (self._ahead, "ahead" in kind.trouble),
+        ]
+        self.trouble = [(step, rng.choice([0.2, 1, 3])) for step, possible in steps if possible]
+        self.calm = rng.choice([0.5, 0.8, 0.95]) if self.trouble else 1.0
+        self.losses = rng.choice([0, 0.1, 0.4]) if "lost reply" in kind.trouble else 0.0
+        self.changes = rng.choice([0.5, 0.2, 0.05])
+        self.process = self.processes[0]
 
     def step(self) -> None:
         """One thing happens."""
-        rng, kind = self.rng, self.kind
-        self.router.to_old = kind.two_primaries and rng.random() < 0.3 and bool(self.world.copy(self.world.old))
-        if self.router.to_old and self.world.progress(self.world.old) is None:
-            self.router.to_old = False
-        at = rng.random()
-        if kind.forgets and at < 0.06:
-            self.copies.append(self.world.copy(self.world.client))
-        elif kind.forgets and at < 0.10:
-            self._fall_back()
-        elif kind.expires and at < 0.14:
-            self.world.client.delete(naming.entity_key(self.world.tag, rng.choice(KEYS)))
-        elif kind.late and at < 0.18:
-            late = [script for process in self.processes for script in process.late]
-            if late:
-                execute_late(self.router, rng.choice(late))
-        elif at < 0.28:
-            acknowledge(self.world, rng.randint(1, 4))
+        rng = self.rng
+        both = self.two_primaries and self.world.progress(self.world.old) is not None
+        self.router.to_old = both and rng.random() < 0.4
+        if rng.random() < self.changes:
+            self.process = rng.choice(self.processes)
+        process = self.process
+        if rng.random() < self.calm:
+            self._work(process)
         else:
-            self._work(rng.choice(self.processes))
+            steps, weights = zip(*self.trouble, strict=True)
+            rng.choices(steps, weights)[0](process)
         self.router.to_old = False
+        now = self.world.copy(self.world.client)
+        if now != self.copies[-1]:
+            self.copies.append(now)
 
     def finish(self) -> None:
         """S3: one process goes on alone. Raises Wrong."""
-        self.router.to_old = False
         process = self.rng.choice(self.processes)
         process.finish()
         self.world.check()
@@ -100,26 +112,48 @@ class _Walker:
             raise Wrong(f"S3 a lone owner does not recover: progress is {progress}")
         self.world.require_outputs(self.world.log.end)
 
-    def _fall_back(self) -> None:
-        j = self.rng.randrange(len(self.copies))
-        now = self.world.copy(self.world.client)
-        if self.kind.two_primaries:
-            self.world.put_back(self.world.old, now)
-        self.world.put_back(self.world.client, self.copies[j])
-        del self.copies[j + 1 :]
+    # What goes right
 
     def _work(self, process: Process) -> None:
-        rng = self.rng
         if process.owner is None:
             process.take_over()
-        elif rng.random() < 0.06:
-            process.crash()
-        elif process.scripts and rng.random() < 0.8:
-            lose = rng.choice([None] * 6 + ["before", "after"]) if self.kind.late else None
-            process.send(lose, again=rng.random() < 0.5)
-        elif process.owner.position < self.world.log.end and rng.random() < 0.7:
-            process.take(rng.randint(1, self.batch))
-        elif not process.scripts and process.owner.wants_flush():
+        elif process.scripts:
+            lost = self.rng.random() < self.losses
+            process.send(self.rng.choice(["before", "after"]) if lost else None, again=self.again)
+        elif process.owner.position < self.world.log.end and self.rng.random() < 0.5:
+            process.take(self.rng.randint(1, self.batch))
+        elif process.owner.wants_flush():
             process.begin_flush()
-        elif not process.scripts:
+        else:
+            process.check()
+
+    # What may happen at any time
+
+    def _fall_back(self, _: Process) -> None:
+        """Mostly the last few writes are lost, sometimes everything."""
+        back = min(self.rng.choice([1, 1, 2, 2, 3, 4, 6, 100]), len(self.copies) - 1)
+        if self.two_primaries:
+            self.world.put_back(self.world.old, self.copies[-1])
+        if back:
+            del self.copies[-back:]
+        self.world.put_back(self.world.client, self.copies[-1])
+
+    def _late(self, process: Process) -> None:
+        if process.late:
+            execute_late(self.router, self.rng.choice(process.late))
+
+    def _acknowledge(self, _: Process) -> None:
+        self.world.sent.acknowledge(self.rng.randint(1, 4))
+
+    def _expire(self, _: Process) -> None:
+        self.world.client.delete(naming.entity_key(self.world.tag, self.rng.choice(KEYS)))
+
+    def _crash(self, process: Process) -> None:
+        process.crash()
+
+    def _ahead(self, process: Process) -> None:
+        """Takes events while its flush is under way, or looks at progress."""
+        if process.owner is not None and process.owner.position < self.world.log.end:
+            process.take(1)
+        elif process.owner is not None and not process.scripts:
             process.check()

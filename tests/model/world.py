@@ -92,7 +92,7 @@ class Log:
 
     @staticmethod
     def _broker_ms(offset: int) -> int:
-        return START_MS + 20_000 * offset
+        return START_MS + 300 * offset
 
 
 class Wrong(Exception):
@@ -103,9 +103,19 @@ class Wrong(Exception):
 class Sent:
     """Vectors that Kafka has been given, and those it has acknowledged."""
 
+    at_once: bool = False
+    """Whether Kafka acknowledges without being told to."""
     waiting: list[tuple[str, int, Any]] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     """By key the largest offset that an acknowledged vector has."""
+
+    def acknowledge(self, count: int | None = None) -> None:
+        """Kafka has the first messages that wait; None: all."""
+        now = self.waiting[:count]
+        del self.waiting[: len(now)]
+        for key, offset, delivered in now:
+            self.acknowledged[key] = max(self.acknowledged.get(key, 0), offset)
+            delivered(None, None)
 
 
 class Broker:
@@ -120,8 +130,12 @@ class Broker:
         assert topic == FEATURESET.output_topic
         vector = json.loads(value)
         offset = vector["offset"]
-        self._world.require_values("S6", key.decode(), offset, vector["features"]["total"], vector["features"]["recent_1h"])
+        self._world.require_values(
+            "S6", key.decode(), offset, vector["features"]["total"], vector["features"]["recent_1h"]
+        )
         self._sent.waiting.append((key.decode(), offset, on_delivery))
+        if self._sent.at_once:
+            self._sent.acknowledge()
 
     def poll(self, _timeout: float) -> int:
         """Nothing happens by itself here."""
@@ -161,9 +175,7 @@ class World:
     def check(self) -> None:
         """S1, S2, S4 and S5 of what a reader finds now. Raises Wrong."""
         for client in (self.client, self.old):
-            values = client.mget(
-                [naming.progress_key(self.tag), *(naming.entity_key(self.tag, key) for key in KEYS)]
-            )
+            values = client.mget([naming.progress_key(self.tag), *(naming.entity_key(self.tag, key) for key in KEYS)])
             progress = Progress.parse(values[0]).offset if values[0] is not None else 0
             for key, blob in zip(KEYS, values[1:], strict=True):
                 self._check_state(key, blob, progress)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from freshet.dev.oracle.log import Log
+from freshet.engine.column import Bools
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
 from freshet.engine.layout import NEWEST, Layout
 from freshet.engine.reader import Reader, Vectors
@@ -66,8 +67,11 @@ class Owner:
         after = int(self._log.offset[position - 1]) + 1 if position > 0 else 0
         return max(after, self.store.offset)
 
-    def consume(self, stop: int) -> None:
-        """Takes the records from the current position until before index `stop`."""
+    def consume(self, stop: int) -> Bools:
+        """Takes the records from the current position until before index `stop`.
+
+        Returns for each valid one whether the duplicate filter accepted it.
+        """
         log, start = self._log, self.position
         batch = log.batch(self.definition, start, stop)
         records = np.flatnonzero(log.valid(self.definition)[start:stop])
@@ -78,6 +82,7 @@ class Owner:
         applied = self.states.apply(batch, accepted)
         self._dirty |= dict.fromkeys(batch.keys[i] for i in np.flatnonzero(applied.applied).tolist())
         self.position = max(self.position, stop)
+        return accepted
 
     def flush(self, *, cut_off_after: int | None = None, hold_back: int = 0) -> None:
         """Writes what changed and then moves progress.

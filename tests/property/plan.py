@@ -121,12 +121,13 @@ def join(vectors: list[Vectors]) -> tuple[dict[str, Column], Ints]:
     return columns, np.concatenate([v.q_ms for v in vectors])
 
 
-_database = functools.cache(open_database)
+shared_database = functools.cache(open_database)
+"""One database for all examples: to open one takes longer than to check a small example."""
 
 
 def check(definition: Definition, log: Log, reads: Reads, *runs: tuple[dict[str, Column], Ints]) -> int:
     """Asserts that the answers of every run are what SQL says; returns how many values were compared."""
-    with Oracle(definition, _database()) as oracle:
+    with Oracle(definition, shared_database()) as oracle:
         expected = oracle.values(log, reads)
         for columns, q in runs:
             found = differences(oracle, reads, expected, columns, q)

@@ -96,7 +96,7 @@ class Takeover(NamedTuple):
 
     progress: Progress
     source: str
-    """Id of the topic that the states were made from; the given one if there was none."""
+    """Id of the topic that the states were made from; the given one if everything is new; empty if it is not known."""
     duplicates_index: bytes | None
     created: bool
     """Whether there was no progress: everything is to be built from the offset that was given."""
@@ -151,7 +151,7 @@ class PartitionFence:
         found = scripts.run(self._client, _TAKE_OVER, keys, [token.encode(), start_offset, source.encode()])
         progress, stored_source, index, created = found
         self._stored, self._prepared = progress, Progress.parse(progress)
-        return Takeover(self._prepared, stored_source.decode(), index, bool(created))
+        return Takeover(self._prepared, (stored_source or b"").decode(), index, bool(created))
 
     def load(self, keys: Sequence[str]) -> list[bytes | None]:
         """States of entities, in order; None for one that has none. Raises Refused or StoreDown."""

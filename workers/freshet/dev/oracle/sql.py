@@ -24,6 +24,8 @@ from freshet.spec.expr.tree import Expr, Type
 RELATIVE = 1e-9
 """The tolerance of design §5, relative to the sum of the magnitudes that a value is computed from."""
 
+EXACT = "0.0::DOUBLE"
+
 SESSIONS = (Aggregate.SESSION_ACTIVE, Aggregate.SESSION_COUNT, Aggregate.SESSION_DURATION)
 SQL_TYPES = {Type.DOUBLE: "DOUBLE", Type.INTEGER: "DOUBLE", Type.BOOLEAN: "BOOLEAN", Type.TEXT: "VARCHAR"}
 
@@ -119,7 +121,7 @@ class Query:
         return f"a{number} AS (SELECT {', '.join(columns)} FROM m{number} GROUP BY i)"
 
     def _sessions(self, number: int, j: int, gap: int) -> str:
-        """Sessions of the events that are not left out: see `in time`, then cut where a gap is not shorter than `gap`.
+        """Sessions of the events that are not left out: see `in_time`, then cut where a gap is not shorter than `gap`.
 
         An event is left out if it lies at or below the largest earlier time, in log order, minus the gap.
         """
@@ -144,47 +146,53 @@ def floor_to(value: str, grain: int) -> str:
 
 def aggregate_sql(feature: AggregateFeature, j: int) -> tuple[str, str]:
     """SQL of a feature's value over the rows of a read, and of its tolerance; input number `j`."""
-    seen = f"FILTER (WHERE s{j})"
-    x = f"x{j}"
+    seen, x = f"FILTER (WHERE s{j})", f"x{j}"
     count, size = f"count(*) {seen}", f"coalesce(fsum(abs({x})) {seen}, 0)"
-    squares = f"coalesce(fsum({x} * {x}) {seen}, 0)"
-    exact = "0.0::DOUBLE"
-    weight = f"pow(2, -(t1_{j} - t)::DOUBLE / {max(feature.half_life_ms, 1)})"
-    below = f"greatest({count} - 1, 1)"
-    spread = f"(var_pop((t - t0_{j})::DOUBLE) {seen} * ({count}))"
-    unit = feature.unit_ms
+    squares = f"{RELATIVE} * coalesce(fsum({x} * {x}) {seen}, 0) / greatest({count} - 1, 1)"
     match feature.aggregate:
         case Aggregate.COUNT:
-            return f"({count})::DOUBLE", exact
+            return f"({count})::DOUBLE", EXACT
         case Aggregate.SUM:
             return f"fsum({x}) {seen}", f"{RELATIVE} * {size}"
         case Aggregate.MEAN:
             return f"favg({x}) {seen}", f"{RELATIVE} * {size} / greatest({count}, 1)"
         case Aggregate.MIN | Aggregate.MAX:
-            return f"{feature.aggregate.value}({x}) {seen}", exact
+            return f"{feature.aggregate.value}({x}) {seen}", EXACT
         case Aggregate.VARIANCE:
-            return f"var_samp({x}) {seen}", f"{RELATIVE} * {squares} / {below}"
+            return f"var_samp({x}) {seen}", squares
         case Aggregate.STDDEV:
-            return f"stddev_samp({x}) {seen}", f"{RELATIVE} * {squares} / {below}"
+            return f"stddev_samp({x}) {seen}", squares
         case Aggregate.FIRST:
-            return f"arg_min({x}, ROW(t, o)) {seen}", exact
+            return f"arg_min({x}, ROW(t, o)) {seen}", EXACT
         case Aggregate.LAST:
-            return f"arg_max({x}, ROW(t, o)) {seen}", exact
+            return f"arg_max({x}, ROW(t, o)) {seen}", EXACT
+        case _:
+            return _timed_sql(feature, j)
+
+
+def _timed_sql(feature: AggregateFeature, j: int) -> tuple[str, str]:
+    """The same for aggregates in which time is a number."""
+    seen, x, unit = f"FILTER (WHERE s{j})", f"x{j}", feature.unit_ms
+    match feature.aggregate:
         case Aggregate.RATE:
             assert feature.window is not None
-            value = f"({count})::DOUBLE / ({feature.window.length_ms}::DOUBLE / {unit})"
+            value = f"(count(*) {seen})::DOUBLE / ({feature.window.length_ms}::DOUBLE / {unit})"
             return value, f"{RELATIVE} * {value}"
         case Aggregate.TREND:
             slope = f"regr_slope({x}, (t - t0_{j})::DOUBLE / {unit}) {seen}"
-            value = f"CASE WHEN any_value(t0_{j}) < any_value(t1_{j}) THEN {slope} END"
-            return value, f"{RELATIVE} * sqrt({squares}) / nullif(sqrt({spread}) / {unit}, 0)"
+            # As much as the slope can move when every value moves by 1e-9 of itself (Cauchy-Schwarz).
+            spread = f"sqrt(var_pop((t - t0_{j})::DOUBLE / {unit}) {seen} * (count(*) {seen}))"
+            slack = f"{RELATIVE} * sqrt(fsum({x} * {x}) {seen}) / nullif({spread}, 0)"
+            return f"CASE WHEN any_value(t0_{j}) < any_value(t1_{j}) THEN {slope} END", slack
         case Aggregate.EWMA:
-            value = f"fsum({x} * {weight}) {seen} / fsum({weight}) {seen}"
-            return value, f"{RELATIVE} * fsum(abs({x}) * {weight}) {seen} / fsum({weight}) {seen}"
+            # Weights relative to the newest event: the read time cancels out, and here nothing underflows.
+            weight = f"pow(2, -(t1_{j} - t)::DOUBLE / {feature.half_life_ms})"
+            total = f"fsum({weight}) {seen}"
+            return f"fsum({x} * {weight}) {seen} / {total}", f"{RELATIVE} * fsum(abs({x}) * {weight}) {seen} / {total}"
         case Aggregate.TIME_SINCE_FIRST:
-            return f"(any_value(q) - min(t) {seen})::DOUBLE / {unit}", exact
+            return f"(any_value(q) - min(t) {seen})::DOUBLE / {unit}", EXACT
         case Aggregate.TIME_SINCE_LAST:
-            return f"(any_value(q) - max(t) {seen})::DOUBLE / {unit}", exact
+            return f"(any_value(q) - max(t) {seen})::DOUBLE / {unit}", EXACT
         case _:
             raise ValueError(f"no SQL for {feature.aggregate}")
 
