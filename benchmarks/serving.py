@@ -12,7 +12,6 @@ from benchmarks.stack import MEASURED, OTHERS, pinned, stack
 USERS = 10_000
 EVENTS = 100_000
 SECONDS = 8.0
-_FLOOR = 2_500.0
 
 
 def measure() -> list[Figure]:
@@ -42,7 +41,6 @@ def measure() -> list[Figure]:
         ),
         Figure("serving.one.c32.p99", many.p99_ms, "ms", constant.p99_ms, same),
         Figure("serving.one.c1.p99", one.p99_ms, "ms", constant.p99_ms, same),
-        Figure("serving.floor", many.requests_per_second, "req/s", _FLOOR, "the project's floor for serving.one.c32"),
     ]
 
 

@@ -226,7 +226,7 @@ class Explorer:
         return wrong
 
     def canonical(self, s: State) -> State:
-        """Tokens are only equal or not: they are numbered as they appear. Processes are alike: they are put in order."""
+        """Tokens are equal or not: they are numbered as they appear. Processes are alike: they are put in order."""
         if Rule.TOKEN not in self.machine.on:
             return s
         owners = s.owners

@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 
 from freshet.processor.outputs import OutputFailed, Outputs
 from freshet.processor.partition import Limits, PartitionOwner
+from freshet.spec import naming
 from freshet.stores import fence as fences
 from freshet.stores import scripts
 from freshet.stores.fence import PartitionFence, Refused, Script, StoreDown, StoreFull
@@ -179,8 +180,7 @@ class _Kept(PartitionFence):
 
     def take_over(self, start_offset: int, source: str) -> fences.Takeover:
         """As if it had just taken over."""
-        names = fences.naming
-        keys = [names.progress_key(self._tag), names.duplicates_key(self._tag)]
+        keys = [naming.progress_key(self._tag), naming.duplicates_key(self._tag)]
         progress, index = self._client.execute_command("MGET", *keys)  # type: ignore[no-untyped-call]
         self._stored, self._prepared = progress, fences.Progress.parse(progress)
         return fences.Takeover(self._prepared, source, index, False)

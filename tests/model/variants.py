@@ -179,7 +179,7 @@ class _ForgetsSkipped(PartitionOwner):
             told = np.where(np.isin(hashes, list(skipped)), 0, hashes).astype(np.uint64)
             return real(offsets, broker_ms, index, told)
 
-        self._filter.accept = accept  # type: ignore[method-assign]
+        self._filter.accept = accept  # type: ignore[method-assign, assignment]
         try:
             super().take(records, now_ms)
         finally:

@@ -155,29 +155,29 @@ class World:
 
     def copy(self, client: redis.Redis) -> Copy:
         """All that is stored of the partition."""
-        keys = client.keys(f"{self.tag}*")
-        values = client.mget(keys) if keys else []
-        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+        keys = self._keys(client)
+        return {key: value for key, value in zip(keys, _mget(client, keys), strict=True) if value is not None}
 
     def put_back(self, client: redis.Redis, copy: Copy) -> None:
         """Makes the store what it was."""
-        keys = client.keys(f"{self.tag}*")
+        keys = self._keys(client)
         if keys:
             client.delete(*keys)
         if copy:
-            client.mset({key: value for key, value in copy.items()})
+            client.mset(dict(copy))
 
     def progress(self, client: redis.Redis) -> Progress | None:
         """Where the partition stands."""
-        found = client.get(naming.progress_key(self.tag))
-        return Progress.parse(found) if isinstance(found, bytes) else None
+        (found,) = _mget(client, [naming.progress_key(self.tag)])
+        return Progress.parse(found) if found is not None else None
 
     def check(self) -> None:
         """S1, S2, S4 and S5 of what a reader finds now. Raises Wrong."""
         for client in (self.client, self.old):
-            values = client.mget([naming.progress_key(self.tag), *(naming.entity_key(self.tag, key) for key in KEYS)])
-            progress = Progress.parse(values[0]).offset if values[0] is not None else 0
-            for key, blob in zip(KEYS, values[1:], strict=True):
+            keys = [naming.progress_key(self.tag), *(naming.entity_key(self.tag, key) for key in KEYS)]
+            found, *blobs = _mget(client, keys)
+            progress = Progress.parse(found).offset if found is not None else 0
+            for key, blob in zip(KEYS, blobs, strict=True):
                 self._check_state(key, blob, progress)
             if not self.expires:
                 self.require_outputs(progress)
@@ -202,6 +202,10 @@ class World:
             what = number if number == "S6" else "S2 event twice" if twice else "S1 event missing"
             raise Wrong(f"{what}: {key}@{offset} holds {counts}")
 
+    def _keys(self, client: redis.Redis) -> list[bytes]:
+        keys: list[bytes] = client.keys(f"{self.tag}*")  # type: ignore[assignment]
+        return keys
+
     def _check_state(self, key: str, blob: bytes | None, progress: int) -> None:
         try:
             vectors: Vectors = COMPILED.reader.read([key], [blob], START_MS)
@@ -214,3 +218,8 @@ class World:
             raise Wrong(f"S1 event lost: {key}@{offset}, progress {progress}")
         total, recent = (float(vectors.columns[name].values[0]) for name in ("total", "recent_1h"))
         self.require_values("S1", key, offset, total, recent)
+
+
+def _mget(client: redis.Redis, keys: Sequence[str] | Sequence[bytes]) -> list[bytes | None]:
+    values: list[bytes | None] = client.mget(keys) if keys else []  # type: ignore[assignment]
+    return values
