@@ -1,7 +1,7 @@
 """processor.10k: events a second of one processor on one core, beside consuming and decoding alone on the same core.
 
-Fenced writes go to Valkey on the other core, feature vectors to Kafka. An event counts when it is in memory; its write is at
-most one flush behind, which is what bounds the rate.
+Fenced writes go to Valkey on the other core, feature vectors to Kafka. An event counts when it is in memory; its write
+is at most one flush behind, which is what bounds the rate.
 
 `python -m benchmarks.processor limit BOOTSTRAP` is the limit's own process, so that both start from nothing.
 """

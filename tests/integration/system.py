@@ -25,10 +25,12 @@ from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
 from freshet.engine.column import Column, Ints
 from freshet.engine.reader import Reader
+from freshet.engine.vectors import feature_rows
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import parse_featureset
+from freshet.spec.partitioning import partition_of
 from freshet.stores import kafka
 from freshet.stores.fence import Progress
 
@@ -231,6 +233,15 @@ class System:
             rows.extend((m.offset() or 0, m.timestamp()[1], m.value() or b"") for m in good)
         consumer.close()
         return rows
+
+    def value(self, key: str, feature: str) -> object:
+        """One online value of an entity, now."""
+        definition = self.featureset.definition
+        p = partition_of(key, PARTITIONS, self.featureset.source.partitioner)
+        with redis.Redis.from_url(self.valkey.url) as store:
+            blob: Any = store.get(naming.entity_key(self.tag(p), key))
+        vectors = Reader(definition).read([key], [blob], time.time_ns() // 1_000_000)
+        return feature_rows(vectors, definition)[0][feature]
 
     def assert_exact(self, logs: list[Log]) -> None:
         """Every online value, now and at times to come, equals what SQL says of the log."""
