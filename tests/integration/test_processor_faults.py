@@ -111,6 +111,48 @@ def test_a_store_that_forgot_everything(forgetful: tuple[System, EmbeddedValkey]
     finish(system, load)
 
 
+def test_a_store_that_is_away_at_the_start_and_again_later(forgetful: tuple[System, EmbeddedValkey]) -> None:
+    system, valkey = forgetful
+    valkey.stop()
+    load = start(system)
+    system.processor()
+    time.sleep(4)
+    valkey.start()
+    _until(lambda: all(p is not None and p.offset for p in system.progress()))
+    valkey.kill()
+    time.sleep(3)
+    valkey.start()
+    finish(system, load)
+
+
+def test_a_full_store_stops_the_processor_and_loses_nothing(forgetful: tuple[System, EmbeddedValkey]) -> None:
+    system, valkey = forgetful
+    with redis.Redis.from_url(valkey.url) as store:
+        store.config_set("maxmemory", store.info("memory")["used_memory"] + 100_000)
+        load = start(system)
+        system.processor()
+        _until(lambda: "StoreFull" in system.log().read_text())
+        time.sleep(1)
+        store.config_set("maxmemory", 0)
+    finish(system, load)
+
+
+def test_a_broker_that_is_killed_and_returns(
+    tmp_path: Path, own_kafka: EmbeddedKafka, valkey: EmbeddedValkey, namespace: str, unique: Callable[[str], str]
+) -> None:
+    system = System(tmp_path, (own_kafka, valkey), namespace, unique)
+    load = start(system)
+    try:
+        system.processor()
+        _until(lambda: all(p is not None and p.offset for p in system.progress()))
+        own_kafka.kill()
+        time.sleep(3)
+        own_kafka.start()
+        finish(system, load)
+    finally:
+        system.close()
+
+
 def test_sigterm_stores_everything_and_loses_nothing(system: System) -> None:
     load = start(system)
     first = system.processor()
