@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from freshet.dev.children import kill, spawn, stop, tail
+from freshet.dev.children import spawn, tail
+from freshet.dev.embedded import EmbeddedServer
 from freshet.dev.errors import ServerFailed
 from freshet.dev.kafka_files import CACHE, classpath, java
-from freshet.dev.ports import HOST, free_ports, listens
+from freshet.dev.ports import HOST, free_ports
 
 _CLUSTER_ID = "ZnJlc2hldC1kZXYtMDAwMA"
 # The serial collector and the first compiler alone start fastest and leave the second core to the services.
@@ -28,11 +26,14 @@ _JAVA_OPTIONS = (
 )
 
 
-class EmbeddedKafka:
+class EmbeddedKafka(EmbeddedServer):
     """A single-node Kafka whose data and logs are in one folder.
 
-    Stopped or killed, it can be started again on the same folder and port. Topics are not created by mere use.
+    Topics are not created by mere use.
     """
+
+    name = "Kafka"
+    _patience_seconds = 60
 
     def __init__(
         self,
@@ -43,25 +44,15 @@ class EmbeddedKafka:
         cache: Path = CACHE,
     ) -> None:
         """`port` 0: a free one, kept for later starts. `properties` go into server.properties last."""
-        self.folder = folder
-        self.log = folder / "kafka.log"
-        self.port = port
+        super().__init__(folder, "kafka.log", port)
         self._heap_megabytes = heap_megabytes
         self._properties = dict(properties or {})
         self._cache = cache
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         """`host:port` for `bootstrap.servers`."""
         return f"{HOST}:{self.port}"
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The running server. Raises ServerFailed where it was not launched."""
-        if self._process is None:
-            raise ServerFailed("Kafka is not running: call start() first")
-        return self._process
 
     def launch(self) -> None:
         """Starts the process without waiting until it answers. Raises NotInstalled, ServerFailed."""
@@ -70,39 +61,6 @@ class EmbeddedKafka:
         program = [str(java()), f"-Xmx{self._heap_megabytes}m", *_JAVA_OPTIONS, "-cp", classpath(self._cache)]
         self._format([*program, "kafka.tools.StorageTool", "format", "--ignore-formatted"], settings)
         self._process = spawn([*program, "kafka.Kafka", str(settings)], self.log, folder=self.folder)
-
-    def wait(self, timeout_seconds: float = 60) -> None:
-        """Returns when clients can use it. Raises ServerFailed with its log's end when it ends or takes too long."""
-        deadline = time.monotonic() + timeout_seconds
-        while not (listens(self.port) and self._answers()):
-            if self.process.poll() is not None:
-                raise ServerFailed(f"Kafka ended with exit code {self.process.returncode}:\n{tail(self.log)}")
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"Kafka did not answer within {timeout_seconds:g} s:\n{tail(self.log)}")
-            time.sleep(0.05)
-
-    def start(self, timeout_seconds: float = 60) -> Self:
-        """Launches and waits. Raises NotInstalled, ServerFailed."""
-        self.launch()
-        self.wait(timeout_seconds)
-        return self
-
-    def stop(self, grace_seconds: float = 10) -> None:
-        """Ends it in order. Does nothing when it does not run."""
-        if self._process is not None:
-            stop(self._process, grace_seconds)
-            self._process = None
-
-    def kill(self) -> None:
-        """Ends it as a crash would (SIGKILL)."""
-        kill(self.process)
-        self._process = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def _write_settings(self) -> Path:
         # The controller's port is never used by clients: any free one will do, a new one for each start.

@@ -20,9 +20,9 @@ from freshet.ingest.http import Front
 from freshet.ingest.intake import Intake
 from freshet.ingest.routes import make_app
 from freshet.runtime import logs, metrics
-from freshet.runtime.http_protocol import BoundedProtocol
 from freshet.runtime.settings import IngestSettings
 from freshet.runtime.shutdown import Deadline, Stop
+from freshet.runtime.web import uvicorn_config
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
@@ -77,22 +77,8 @@ class Service:
 
     def config(self) -> uvicorn.Config:
         """How uvicorn runs it."""
-        return uvicorn.Config(
-            self.app,
-            loop="uvloop",
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, int(self._settings.grace_seconds * (1 - _FLUSH_SHARE))),
-            backlog=_BACKLOG,
-        )
+        grace = self._settings.grace_seconds * (1 - _FLUSH_SHARE)
+        return uvicorn_config(self.app, grace, _BACKLOG, _MAX_CONNECTIONS)
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether events can be taken, and what is missing; callable from any thread."""

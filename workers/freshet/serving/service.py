@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from freshet.runtime import logs, metrics
 from freshet.runtime.settings import ServingSettings
 from freshet.runtime.shutdown import Stop
+from freshet.runtime.web import uvicorn_config
 from freshet.serving.cache import StateCache
 from freshet.serving.catalogue import Catalogue
 from freshet.serving.gather import Gatherer
@@ -75,21 +76,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def config(self) -> uvicorn.Config:
-        return uvicorn.Config(
-            self.app,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=int(self._settings.grace_seconds),
-            backlog=_BACKLOG,
-        )
+        return uvicorn_config(self.app, self._settings.grace_seconds, _BACKLOG)
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """For the metrics port: called from another thread than the event loop's."""
