@@ -31,7 +31,7 @@ from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
 from freshet.stores.fence import PartitionFence, StoreDown
-from freshet.stores.redis import EvictingStore, connect, require_noeviction
+from freshet.stores.redis import Client, EvictingStore, connect, require_noeviction
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Processor:
         self._topic = featureset.source.topic
         group = naming.consumer_group(settings.namespace, featureset.name, featureset.definition.revision)
         self._io = ThreadPoolExecutor(1, "store")
-        self._store = connect(settings.redis)
+        self._store: Client | None = None
         self._producer: Producer = kafka.producer(settings.kafka, featureset.source.partitioner)
         self._consumer: Consumer = kafka.consumer(settings.kafka, group)
         self._source = SourceWatch(kafka.admin(settings.kafka), featureset.source)
@@ -118,13 +118,16 @@ class Processor:
         if left:
             log.warning("outputs were not acknowledged in time; they will be sent again", extra={"messages": left})
         self._io.shutdown(wait=True)
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
         log.info("processor stopped")
 
     def _wait_for_store(self, stop: Stop) -> None:
         """An eviction policy that forgets states is refused before anything is written (§6.10)."""
         while not stop.is_set():
             try:
+                if self._store is None:
+                    self._store = connect(self._settings.redis)
                 require_noeviction(self._store)
                 self.report.problem = None
                 return
@@ -188,6 +191,7 @@ class Processor:
     def _own(self, partition: int) -> tuple[PartitionOwner, int]:
         """Takes over one partition: the store's offset is where consuming starts."""
         fs, settings = self._featureset, self._settings
+        assert self._store is not None, "partitions are assigned after the store was reached"
         topic = self._source.current()
         if self._source.problem:
             raise SourceChanged(self._source.problem)

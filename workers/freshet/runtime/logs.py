@@ -16,7 +16,8 @@ from typing import Any, TextIO
 from freshet.runtime.secrets import masked, without_logins
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-_NOISY = ("uvicorn.access", "uvicorn.error", "asyncio")
+_NOISY = ("uvicorn.access", "uvicorn.error", "asyncio", "redis")
+"""At debug level redis-py quotes commands, and so payloads."""
 
 
 def configure(service: str, format: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
