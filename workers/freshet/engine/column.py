@@ -27,3 +27,7 @@ class Column:
     def mask(self) -> Bools:
         """`valid` as an array."""
         return np.ones(len(self.values), np.bool_) if self.valid is None else self.valid
+
+    def take(self, at: NDArray[np.intp]) -> Column:
+        """The rows at these indices."""
+        return Column(self.values[at], None if self.valid is None else self.valid[at])

@@ -117,7 +117,7 @@ class PartitionState:
         at = np.flatnonzero(applied)
         if not len(at):
             return Applied(slot, applied, skipped, 0, 0, 0, 0)
-        fields = batch.fields if len(at) == len(batch) else {n: _take(c, at) for n, c in batch.fields.items()}
+        fields = batch.fields if len(at) == len(batch) else {n: c.take(at) for n, c in batch.fields.items()}
         s, t, offset = slot[at], batch.t_ms[at], batch.offset[at]
         inputs, nulls = self._inputs(fields, t, offset)
         late = int(np.count_nonzero(t < self.fixed[s, NEWEST]))
@@ -271,7 +271,3 @@ class PartitionState:
         raw = memoryview(words.view(np.uint8))  # type: ignore[arg-type]
         ends = (begin * 8 + lengths).tolist()
         return [bytes(raw[a:b]) for a, b in zip((begin * 8).tolist(), ends, strict=True)]
-
-
-def _take(column: Column, at: Ints) -> Column:
-    return Column(column.values[at], None if column.valid is None else column.valid[at])

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from freshet.engine.column import Bools, Column, Ints
+from freshet.engine.column import Bools, Ints
 from freshet.engine.decode import EventDecoder
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
 from freshet.engine.events import EventBatch
@@ -321,10 +321,7 @@ def state_ttl_ms(featureset: FeatureSet) -> int | None:
 def select(batch: EventBatch, kept: Bools) -> EventBatch:
     """Some events of a batch."""
     at: Ints = np.flatnonzero(kept)
-    fields = {
-        name: Column(column.values[at], None if column.valid is None else column.valid[at])
-        for name, column in batch.fields.items()
-    }
+    fields = {name: column.take(at) for name, column in batch.fields.items()}
     keys = [batch.keys[i] for i in at.tolist()]
     ids = [batch.event_ids[i] for i in at.tolist()]
     return EventBatch(batch.offset[at], batch.broker_ms[at], batch.t_ms[at], keys, ids, fields, batch.clamped)

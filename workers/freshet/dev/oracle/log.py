@@ -99,7 +99,7 @@ class Log:
             t_ms=t[at],
             keys=[self.keys[i] for i in at.tolist()],
             event_ids=[self.event_ids[i] for i in at.tolist()],
-            fields={name: _take(column, at) for name, column in self.fields.items()},
+            fields={name: column.take(at) for name, column in self.fields.items()},
             clamped=int((self.event_ms[at] > self.broker_ms[at]).sum()),
         )
 
@@ -147,7 +147,3 @@ def column_of(values: Sequence[Any], field: Field) -> Column:
     for i, value in enumerate(values):
         data[i] = filler if value is None else value
     return Column(data, None if valid.all() else valid)
-
-
-def _take(column: Column, at: NDArray[np.intp]) -> Column:
-    return Column(column.values[at], None if column.valid is None else column.valid[at])
