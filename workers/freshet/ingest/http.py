@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
 from prometheus_client import Histogram
@@ -15,6 +14,7 @@ from freshet.ingest.intake import Intake
 from freshet.ingest.problems import Problem, unavailable
 from freshet.ingest.split import check_content_type
 from freshet.runtime import metrics
+from freshet.runtime.web import answered_by
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -41,7 +41,7 @@ class Front:
         if scope["path"] == ROUTE:
             route, status = ROUTE, await self._ingest(scope, receive, send)
         else:
-            route, status = await self._cold(scope, receive, send)
+            route, status = await answered_by(self._app, scope, receive, send)
         timer = self._timers.get((route, status))
         if timer is None:
             timer = self._timers[route, status] = metrics.HTTP_REQUEST_SECONDS.labels(route, str(status))
@@ -80,21 +80,6 @@ class Front:
             return await self._intake.take(destination, await self._bodies.read(receive, claim), lines)
         finally:
             claim.release()
-
-    async def _cold(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
-        status = 0
-
-        async def watched(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception:
-            _log.exception("a request failed")  # the app has answered it before it raised
-        return getattr(scope.get("route"), "path", "other"), status
 
 
 async def respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

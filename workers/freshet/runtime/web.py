@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import uvicorn
 
 from freshet.runtime.http_protocol import BoundedProtocol
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the idle time-outs of load balancers: the one that closes first must not be the server."""
@@ -30,3 +38,20 @@ def uvicorn_config(app: Any, grace_seconds: float, backlog: int, most_connection
         timeout_graceful_shutdown=max(1, int(grace_seconds)),
         backlog=backlog,
     )
+
+
+async def answered_by(app: Any, scope: Message, receive: Receive, send: Send) -> tuple[str, int]:
+    """Lets an ASGI app answer a request; returns its route's pattern and the status, for metrics."""
+    status = 0
+
+    async def watched(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        await send(message)
+
+    try:
+        await app(scope, receive, watched)
+    except Exception:
+        _log.exception("a request failed")  # the app has answered it before it raised
+    return getattr(scope.get("route"), "path", "other"), status

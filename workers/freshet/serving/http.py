@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from freshet.runtime.web import answered_by
 from freshet.serving import keys, measure
 from freshet.serving.gather import Gatherer
 from freshet.serving.problems import Problem, unexpected
@@ -46,7 +47,7 @@ class Front:
         if scope["raw_path"].startswith(_PREFIX):
             route, status = await self._features(scope, send)
         else:
-            route, status = await self._cold(scope, receive, send)
+            route, status = await answered_by(self._app, scope, receive, send)
         measure.request(route, status, time.perf_counter() - started)
 
     async def _features(self, scope: Scope, send: Send) -> tuple[str, int]:
@@ -73,22 +74,6 @@ class Front:
             raise Problem(404, "not_found", "no such route; a slash inside a key is written %2F")
         key = keys.checked(keys.from_path(entity))
         return self._selector.from_query(query, keys.from_path(feature) if feature else None), key
-
-    async def _cold(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
-        status = 0
-
-        async def watched(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception:
-            _log.exception("a request failed")  # the app has answered it before it raised
-        route = scope.get("route")
-        return getattr(route, "path", "other"), status
 
 
 async def respond(send: Send, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
