@@ -22,7 +22,7 @@ def _variables(settings: type[Any]) -> Iterator[tuple[str, str, str]]:
             yield from _variables(field.metadata["nested"])
             continue
         required = field.default is dataclasses.MISSING
-        default = "Required." if required else f"Default: {'none' if field.default is None else field.default}."
+        default = "Required." if required else f"Default: {'none' if field.default in (None, ()) else field.default}."
         yield field.metadata["variable"].name, meanings.get(field.name, ""), default
 
 

@@ -54,6 +54,7 @@ def compile_manifest(manifest: Manifest, missing: Missing | None = None) -> tupl
         output_topic=output.topic if output else None,
         output_every_ms=output.every if output else 1_000,
         entity_ttl_ms=manifest.spec.entityTtl,
+        namespace=manifest.metadata.namespace,
     )
     return compiled, problems
 

@@ -74,8 +74,9 @@ def _unknown_field(name: str, model: type[BaseModel] | None) -> str:
 
 
 def _path(location: tuple[int | str, ...]) -> tuple[Path, bool]:
-    """pydantic's location without its marks for keys, and for the members of `default`'s union."""
-    path = location[:-1] if location[-2:-1] == ("default",) or location[-1:] == ("[key]",) else location
+    """pydantic's location without its marks for keys, and for the members of `default`'s and `parameters`' unions."""
+    marked = location[-2:-1] == ("default",) or location[-3:-2] == ("parameters",) or location[-1:] == ("[key]",)
+    path = location[:-1] if marked else location
     return path, path != location and location[-1] == "[key]"
 
 

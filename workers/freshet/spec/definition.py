@@ -179,3 +179,6 @@ class FeatureSet:
     output_every_ms: int
     entity_ttl_ms: int | None
     """None: the state's own rule (design §6.10)."""
+    namespace: str | None = None
+    """As the manifest has it: the part of keys and consumer groups that tells clusters' tenants apart.
+    None: the service's own setting FRESHET_NAMESPACE decides."""

@@ -30,6 +30,15 @@ _TAGS = {"tag:yaml.org,2002:str", "!"}
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
+NOT_ALLOWED = "has a character that is not allowed: a control character or half of a pair"
+"""What is wrong with text that is not `is_readable`."""
+
+
+def is_readable(text: str) -> bool:
+    """Whether a manifest may hold this text: no control characters but tabs and line breaks, no half pairs."""
+    return not _UNPRINTABLE.search(text)
+
+
 class DocumentError(ValueError):
     """Text that is not a document: the sentence, and the line it is about (from 1)."""
 
@@ -167,8 +176,11 @@ def _scalar(event: Any, line: int) -> Any:
     text = str(event.value)
     if event.tag is not None and event.tag not in _TAGS:
         raise DocumentError(line, f"the tag {quoted(event.tag)} is not supported")
-    if _UNPRINTABLE.search(text):
-        raise DocumentError(line, "has a character that is not allowed: a control character or half of a pair")
+    if not is_readable(text):
+        # JSON writes a character beyond U+FFFF as two escapes, which YAML's reader leaves apart.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    if not is_readable(text):
+        raise DocumentError(line, NOT_ALLOWED)
     if event.tag is not None or event.style is not None:
         return text
     if text in _BOOL:

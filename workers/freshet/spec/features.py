@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from freshet.spec.definition import Aggregate
 from freshet.spec.problems import any_of, did_you_mean, or_else, quoted
-from freshet.spec.rules import FeatureName, broken, duration
+from freshet.spec.rules import FeatureName, Hint, broken, duration
 from freshet.spec.windows import HOPS
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
@@ -70,13 +70,13 @@ def _aggregate(given: str) -> str:
     return given
 
 
-def _one_of(known: tuple[str, ...]) -> AfterValidator:
+def _one_of(known: tuple[str, ...]) -> tuple[AfterValidator, Hint]:
     def check(given: str) -> str:
         if given not in known:
             raise broken(f"must be {any_of(known)}, got {quoted(given)}{did_you_mean(given, known)}")
         return given
 
-    return AfterValidator(check)
+    return AfterValidator(check), Hint({"enum": [*known]})
 
 
 SqlText = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
@@ -88,16 +88,31 @@ class FeatureModel(BaseModel):
     model_config = STRICT
 
     name: FeatureName
-    aggregate: Annotated[str, AfterValidator(_aggregate)] | None = None
+    aggregate: (
+        Annotated[
+            str,
+            AfterValidator(_aggregate),
+            Hint(
+                {"enum": [*(one.value for one in Aggregate), *PLANNED_AGGREGATES], "x-planned": [*PLANNED_AGGREGATES]}
+            ),
+        ]
+        | None
+    ) = None
     of: SqlText | None = None
     where: SqlText | None = None
-    windows: Annotated[list[str], Field(min_length=1, max_length=MOST_WINDOWS)] | None = None
-    granularity: Annotated[str, _one_of(tuple(HOPS))] | None = None
-    unit: Annotated[str, _one_of(tuple(UNITS_MS))] | None = None
+    windows: (
+        Annotated[
+            list[Annotated[str, Hint({"maxLength": 12, "x-window": True})]],
+            Field(min_length=1, max_length=MOST_WINDOWS),
+        ]
+        | None
+    ) = None
+    granularity: Annotated[str, *_one_of(tuple(HOPS))] | None = None
+    unit: Annotated[str, *_one_of(tuple(UNITS_MS))] | None = None
     gap: Annotated[int, *duration("1s", "7d")] | None = None
     halfLife: Annotated[int, *duration("1s", "365d")] | None = None
     expression: SqlText | None = None
-    default: bool | int | float | str | None = None
+    default: Annotated[bool | int | float | str, Hint({"x-scalar": True})] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -6,9 +6,9 @@ rollout, history, drift) is checked and left to the operator. What fields mean t
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from freshet.spec.features import STRICT, FeatureModel
 from freshet.spec.problems import any_of, quoted
@@ -17,6 +17,8 @@ from freshet.spec.rules import (
     EventKey,
     FieldName,
     FieldPath,
+    Hint,
+    NamespaceName,
     ResourceName,
     Timezone,
     TopicName,
@@ -64,14 +66,10 @@ class _Model(BaseModel):
 
 class MetadataModel(_Model):
     name: ResourceName
-    namespace: Any = None
+    namespace: NamespaceName | None = None
+    """Omitted: the services' setting FRESHET_NAMESPACE, on a cluster kubectl's namespace."""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-
-    @field_validator("namespace", mode="before")
-    @classmethod
-    def _namespace(cls, given: Any) -> Any:
-        raise broken("is not read by this version of Freshet: the services' setting FRESHET_NAMESPACE decides")
 
 
 class EntityModel(_Model):
@@ -82,7 +80,11 @@ class EntityModel(_Model):
 class FieldModel(_Model):
     """An event field that expressions may use."""
 
-    type: Annotated[str, AfterValidator(_field_type)]
+    type: Annotated[
+        str,
+        AfterValidator(_field_type),
+        Hint({"enum": [*FIELD_TYPES, *_PLANNED_TYPES], "x-planned": [*_PLANNED_TYPES]}),
+    ]
     path: FieldPath | None = None
     required: bool = False
     minimum: float | None = Field(default=None, allow_inf_nan=False)
@@ -106,7 +108,7 @@ class SourceModel(_Model):
     retention: Annotated[int, *duration("1h", "3650d")] | None = None
     manage: bool = True
     partitioner: Literal["murmur2", "consistent"] = "murmur2"
-    rekey: Annotated[bool, only(False, "events must be keyed by the entity")] = False
+    rekey: Annotated[bool, *only(False, "events must be keyed by the entity")] = False
     timestamp: EventKey = "timestamp"
     eventId: EventKey = "event_id"
     deduplicate: Annotated[int, *duration("0s", "24h")] = 600_000
@@ -132,8 +134,8 @@ class ProcessorModel(_Model):
 
 
 class RolloutModel(_Model):
-    backfill: Annotated[str, only("earliest", "a revision starts with all that the topic holds")] = "earliest"
-    promote: Annotated[str, only("Automatic", "there is one revision, which serves as soon as it has caught up")] = (
+    backfill: Annotated[str, *only("earliest", "a revision starts with all that the topic holds")] = "earliest"
+    promote: Annotated[str, *only("Automatic", "there is one revision, which serves as soon as it has caught up")] = (
         "Automatic"
     )
     shadowFor: Annotated[int, *duration("0s", "30d")] = 300_000
@@ -168,7 +170,8 @@ class SpecModel(_Model):
     history: HistoryModel = HistoryModel()
     drift: DriftModel = DriftModel()
     deletionPolicy: Literal["Retain", "Delete"] = "Retain"
-    suspend: Annotated[bool, only(False, "to stop a feature set, stop its processor")] = False
+    suspend: bool = False
+    """True: a cluster runs no processors; what was computed is still served."""
 
 
 class Manifest(_Model):

@@ -10,7 +10,7 @@ from typing import Any
 
 from freshet.spec.definition import Definition
 
-CANONICAL_FORM = 1
+CANONICAL_FORM = 2
 """Number of the canonical form. A change of it makes every state be built anew."""
 
 
@@ -23,8 +23,10 @@ def canonical(definition: Definition, topic: str, partitions: int, partitioner: 
     """The definition and its log as one line of JSON with sorted names.
 
     The log counts because states belong to one of its partitions: with another number of them keys live elsewhere.
+    What a cluster's API changes in a manifest does not: it sorts the names of fields and writes 0.0 as 0.
     """
-    plain = _plain(dataclasses.replace(definition, revision=""))
+    fields = tuple(sorted(definition.fields, key=lambda field: field.name))
+    plain = _plain(dataclasses.replace(definition, revision="", fields=fields))
     log = {"topic": topic, "partitions": partitions, "partitioner": partitioner}
     content = {"form": CANONICAL_FORM, "definition": plain, "log": log}
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -38,4 +40,6 @@ def _plain(value: Any) -> Any:
         return {"is": type(value).__name__, **fields}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
     return value

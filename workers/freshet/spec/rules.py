@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from freshet.spec.durations import duration_text, parse_duration
 from freshet.spec.problems import quoted
@@ -21,7 +22,23 @@ def broken(sentence: str) -> PydanticCustomError:
     return PydanticCustomError("rule", "{sentence}", {"sentence": sentence})
 
 
-def _pattern(pattern: str, sentence: str) -> AfterValidator:
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Says in the JSON schema what a rule's code checks, so that the CRDs are made from the same rule.
+
+    Besides words of JSON schema: `x-sentence` (what `pattern` allows), `x-duration` (bounds in milliseconds),
+    `x-only` (the one value of this version, and why), `x-planned` (values of later versions).
+    """
+
+    words: dict[str, Any] = field(hash=False)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Called by pydantic."""
+        return {**handler(core), **self.words}
+
+
+def pattern(pattern: str, sentence: str, most: int) -> tuple[AfterValidator, Hint]:
+    """Annotations of text that `pattern` matches as a whole; it has at most `most` characters."""
     compiled = re.compile(pattern, re.ASCII)
 
     def check(text: str) -> str:
@@ -29,7 +46,7 @@ def _pattern(pattern: str, sentence: str) -> AfterValidator:
             raise broken(f"{quoted(text)} is not allowed: {sentence}")
         return text
 
-    return AfterValidator(check)
+    return AfterValidator(check), Hint({"pattern": f"^(?:{pattern})$", "x-sentence": sentence, "maxLength": most})
 
 
 def _duration(low: str, high: str) -> BeforeValidator:
@@ -49,22 +66,26 @@ def _duration(low: str, high: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def duration(low: str, high: str) -> tuple[BeforeValidator, WithJsonSchema]:
+def duration(low: str, high: str) -> tuple[BeforeValidator, Hint]:
     """Annotations of a duration within bounds; its value is whole milliseconds."""
-    return _duration(low, high), WithJsonSchema({"type": "string", "pattern": r"^(0|[1-9][0-9]{0,9})(ms|s|m|h|d)$"})
+    bounds = [parse_duration(low), parse_duration(high)]
+    return _duration(low, high), Hint({"type": "string", "maxLength": 12, "x-duration": bounds})
 
 
-def only(value: object, reason: str) -> AfterValidator:
-    """A field that has one value in this version; `reason` says what the others will mean."""
+def only(value: object, reason: str) -> tuple[AfterValidator, Hint]:
+    """Annotations of a field that has one value in this version; `reason` says what the others will mean."""
 
     def check(given: object) -> object:
         if given != value:
-            raise broken(
-                f"{quoted(given)} is not implemented by this version of Freshet: {reason}; use {quoted(value)}"
-            )
+            raise broken(f"{quoted(given)} is {not_implemented(reason)}; use {quoted(value)}")
         return given
 
-    return AfterValidator(check)
+    return AfterValidator(check), Hint({"x-only": [value, reason]})
+
+
+def not_implemented(reason: str) -> str:
+    """How every value that a later version will take is refused."""
+    return f"not implemented by this version of Freshet: {reason}"
 
 
 def _timezone(text: str) -> str:
@@ -91,45 +112,84 @@ def _path(text: str) -> str:
 
 ResourceName = Annotated[
     str,
-    _pattern(
+    *pattern(
         r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?",
         "use at most 40 lower-case letters, digits and hyphens, with a letter or digit first and last",
+        40,
     ),
 ]
 """Kubernetes allows 63; revision and component names are added to it."""
 
+NamespaceName = Annotated[
+    str,
+    *pattern(
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        "use at most 63 lower-case letters, digits and hyphens, with a letter or digit first and last",
+        63,
+    ),
+]
+
 VersionName = Annotated[
     str,
-    _pattern(
+    *pattern(
         r"[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?",
         "use at most 32 letters, digits, dots, hyphens and underscores, with a letter or digit first and last",
+        32,
     ),
 ]
 
 FeatureName = Annotated[
     str,
-    _pattern(r"[a-z][a-z0-9_]{0,62}", "use at most 63 lower-case letters, digits and underscores, with a letter first"),
+    *pattern(
+        r"[a-z][a-z0-9_]{0,62}", "use at most 63 lower-case letters, digits and underscores, with a letter first", 63
+    ),
 ]
 
 EntityName = FeatureName
 
 FieldName = Annotated[
     str,
-    _pattern(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "use at most 63 letters, digits and underscores, with no digit first"),
+    *pattern(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "use at most 63 letters, digits and underscores, with no digit first", 63),
 ]
 
 EventKey = Annotated[
     str,
-    _pattern(
-        r"[A-Za-z_@][A-Za-z0-9_@-]{0,127}", "name a field at the top of the event, with letters, digits, _, @ and -"
+    *pattern(
+        r"[A-Za-z_@][A-Za-z0-9_@-]{0,127}",
+        "name a field at the top of the event, with letters, digits, _, @ and -",
+        128,
     ),
 ]
 
 TopicName = Annotated[
     str,
-    _pattern(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}", "use at most 249 letters, digits, dots, hyphens and underscores"),
+    *pattern(
+        r"[A-Za-z0-9._-]{3,249}|[A-Za-z0-9_-][A-Za-z0-9._-]?|\.[A-Za-z0-9_-]",
+        "use at most 249 letters, digits, dots, hyphens and underscores, and more than one or two dots",
+        249,
+    ),
 ]
 
-Timezone = Annotated[str, AfterValidator(_timezone)]
+Timezone = Annotated[
+    str,
+    AfterValidator(_timezone),
+    Hint(
+        {
+            "pattern": r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$",
+            "x-sentence": "use a name of the IANA database, for example Europe/Berlin or UTC",
+            "maxLength": 64,
+        }
+    ),
+]
 
-FieldPath = Annotated[str, AfterValidator(_path)]
+FieldPath = Annotated[
+    str,
+    AfterValidator(_path),
+    Hint(
+        {
+            "pattern": r"^[^.*\[]{1,128}([.][^.*\[]{1,128}){0,7}$",
+            "x-sentence": "use 1 to 8 names with dots between, for example geo.city",
+            "maxLength": 1031,
+        }
+    ),
+]

@@ -1,0 +1,1 @@
+"""Manifests that a cluster refuses."""
