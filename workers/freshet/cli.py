@@ -19,7 +19,9 @@ from freshet import __version__
 from freshet.dev.errors import CommandFailed
 from freshet.dev.variables import help_lines
 from freshet.runtime.settings import ConfigurationError, IngestSettings, ProcessorSettings, ServingSettings
-from freshet.spec.load import load_featuresets
+from freshet.smoke.options import METRICS_URL, Options, Output
+from freshet.spec.experiment import NOT_RUN
+from freshet.spec.load import load_manifests
 from freshet.spec.problems import ManifestError
 
 app = typer.Typer(
@@ -75,8 +77,11 @@ def validate(files: Manifests) -> None:
     from freshet.dev.catalogue import featureset_table
 
     with _told():
-        for featureset in load_featuresets(files):
-            console.print(featureset_table(featureset))
+        featuresets, experiments = load_manifests(files)
+    for featureset in featuresets:
+        console.print(featureset_table(featureset))
+    for experiment in experiments:
+        console.print(f"Experiment {escape(experiment.metadata.name)} {NOT_RUN}")
 
 
 def _epilog(settings: type[IngestSettings | ProcessorSettings | ServingSettings]) -> str:
@@ -199,5 +204,53 @@ def demo(
     with _told():
         ports = Ports(port_ingest, port_serving, port_metrics)
         good = run_demo(manifest, duration, Crowd(users, rate, seed), ports, console)
+    if not good:
+        raise typer.Exit(1)
+
+
+def _url(what: str, variable: str | None = None) -> typer.models.OptionInfo:
+    found: typer.models.OptionInfo = typer.Option(help=what, show_default=False, envvar=variable)
+    return found
+
+
+@app.command()
+def smoke(
+    ingest: Annotated[str, typer.Option(help="URL of ingest.")] = INGEST_URL,
+    serving: Annotated[str, typer.Option(help="URL of serving.")] = "http://localhost:8083",
+    metrics: Annotated[list[str] | None, _url(f"URL of a metrics port; repeatable. Default: {METRICS_URL}.")] = None,
+    kafka: Annotated[str | None, _url("host:port of a broker: its topics are checked.", "FRESHET_KAFKA")] = None,
+    kafka_config: Annotated[Path | None, _url("librdkafka properties (TLS, SASL).", "FRESHET_KAFKA_CONFIG")] = None,
+    redis: Annotated[str | None, _url("Redis or Valkey: it is asked directly.", "FRESHET_REDIS")] = None,
+    postgres: Annotated[str | None, _url("Postgres: whether a server answers.")] = None,
+    featureset: Annotated[str | None, _url("Which FeatureSet. Default: the first one.")] = None,
+    manifest: Annotated[list[Path] | None, _url("Its manifest, file or folder: values are compared exactly.")] = None,
+    dead_letter_topic: Annotated[
+        str, typer.Option(envvar="FRESHET_DEAD_LETTER_TOPIC", help="Its name.")
+    ] = "dead-letter-queue",
+    output: Annotated[Output, typer.Option(help="Form of the report.")] = Output.TEXT,
+    timeout: Annotated[float, typer.Option(min=5, max=3600, help="Seconds for everything.")] = 60,
+    read_limit_ms: Annotated[float, typer.Option(min=0.001, help="Largest p99 of reads that passes.")] = 250,
+    ingest_limit: Annotated[float, typer.Option(min=0, help="Least events/s of a batch that passes.")] = 50,
+) -> None:
+    """Check a running deployment from outside: twelve categories, exit code 0 only if nothing failed."""
+    from freshet.smoke import command
+
+    options = Options(
+        ingest=ingest,
+        serving=serving,
+        metrics=tuple(metrics or ()),
+        kafka=kafka,
+        kafka_config=kafka_config,
+        redis=redis,
+        postgres=postgres,
+        featureset=featureset,
+        manifests=tuple(manifest or ()),
+        dead_letter_topic=dead_letter_topic,
+        timeout_seconds=timeout,
+        read_limit_ms=read_limit_ms,
+        ingest_limit=ingest_limit,
+    )
+    with _told():
+        good = command.smoke(options, output)
     if not good:
         raise typer.Exit(1)
