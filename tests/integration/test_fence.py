@@ -23,7 +23,7 @@ from freshet.stores.fence import (
     StoreFull,
 )
 from freshet.stores.redis import Client, EvictingStore, connect, require_noeviction
-from tests.cluster import valkey_cluster
+from tests.valkey_cluster import valkey_cluster
 
 pytestmark = pytest.mark.server
 

@@ -14,7 +14,7 @@ from freshet.spec import naming
 from freshet.stores.fence import EntityWrite, PartitionFence
 from freshet.stores.reader import Fetched, OnlineReader
 from freshet.stores.redis import Client, StoreDown, connect
-from tests.cluster import valkey_cluster
+from tests.valkey_cluster import valkey_cluster
 
 pytestmark = pytest.mark.server
 

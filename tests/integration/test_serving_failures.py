@@ -13,9 +13,9 @@ from redis.cluster import RedisCluster
 
 from freshet.dev.servers import EmbeddedValkey
 from freshet.spec.naming import entity_key, progress_key
-from tests.cluster import valkey_cluster
 from tests.integration.serving import Serving, owners, serving
 from tests.unit.serving.build import ACTIVITY
+from tests.valkey_cluster import valkey_cluster
 
 pytestmark = pytest.mark.server
 

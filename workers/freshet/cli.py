@@ -208,6 +208,23 @@ def demo(
         raise typer.Exit(1)
 
 
+@app.command()
+def purge(
+    featureset: Annotated[str, typer.Option(help="NAMESPACE/NAME, as in the store's keys.", show_default=False)],
+    revision: Annotated[str, typer.Option(help="10 hexadecimal digits.", show_default=False)],
+    partitions: Annotated[int, typer.Option(min=1, max=1024, help="Of its source topic.", show_default=False)],
+    redis: Annotated[
+        str, typer.Option(envvar="FRESHET_REDIS", help="The online store.", show_default=False, show_envvar=True)
+    ],
+    rate: Annotated[int, typer.Option(min=10, help="Most keys a second that are deleted.")] = 5000,
+) -> None:
+    """Delete the online keys of a revision whose processors have ended. May be repeated and interrupted."""
+    from freshet.dev.purge import purge as run_purge
+
+    with _told():
+        run_purge(featureset, revision, partitions, redis, rate, console)
+
+
 def _url(what: str, variable: str | None = None) -> typer.models.OptionInfo:
     found: typer.models.OptionInfo = typer.Option(help=what, show_default=False, envvar=variable)
     return found

@@ -20,7 +20,7 @@ def test_feature_sets_of_one_topic_must_agree_on_its_key() -> None:
     with pytest.raises(ConfigurationError, match=r"user_id.*card"):
         Destination([featureset("t", "a"), featureset("t", "b", key="card")])
     with pytest.raises(ConfigurationError, match="no FeatureSet"):
-        Destinations([])
+        Destinations.of([])
 
 
 def test_only_what_nobody_accepts_is_refused() -> None:
@@ -34,7 +34,7 @@ def test_only_what_nobody_accepts_is_refused() -> None:
 
 def test_a_request_says_which_topic_it_means() -> None:
     users, cards = featureset("users", "a"), featureset("cards", "b", entity="card", key="card")
-    destinations = Destinations([users, cards, featureset("users", "c")])
+    destinations = Destinations.of([users, cards, featureset("users", "c")])
     assert destinations.choose({"topic": "cards"}).topic == "cards"
     assert destinations.choose({"featureset": "c"}).topic == "users"
     assert destinations.choose({"entity": "card", "topic": "cards"}).topic == "cards"

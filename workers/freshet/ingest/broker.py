@@ -23,28 +23,54 @@ _log = logging.getLogger(__name__)
 class Broker:
     """Makes the managed topics, then looks after them."""
 
-    def __init__(self, client: AdminClient, featuresets: Sequence[FeatureSet], dead_letter_topic: str) -> None:
+    def __init__(
+        self,
+        client: AdminClient,
+        featuresets: Sequence[FeatureSet],
+        dead_letter_topic: str,
+        *,
+        manage: bool = True,
+        live: bool = False,
+    ) -> None:
+        """Without `manage` no topic is ever made. `live`: the FeatureSets change, so that a topic which is missing
+        keeps nobody from sending to the others."""
         self._client = client
         self._featuresets = featuresets
         self._dead_letter_topic = dead_letter_topic
-        self._topics = sorted({one.source.topic for one in featuresets})
-        self._made = False
+        self._live = live
+        self._manage = manage
+        self._made = not manage
         self.problem: str | None = "Kafka was not reached yet"
-        """Why no event can be taken; None while Kafka answers and has all topics."""
+        """Why no event can be taken; None while Kafka answers and (unless live) has all topics."""
+        self.topics: frozenset[str] = frozenset()
+        """Those that Kafka had at the last look."""
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="broker", daemon=True)
 
     def start(self) -> None:
         """Begins to look."""
         self._thread.start()
 
+    def update(self, featuresets: Sequence[FeatureSet]) -> None:
+        """These are the FeatureSets from now on; looks at once. Callable from any thread."""
+        self._featuresets = featuresets
+        self._made = not self._manage
+        self._wake.set()
+
+    def missing(self) -> list[str]:
+        """Topics of the FeatureSets that Kafka did not have at the last look."""
+        return sorted({one.source.topic for one in self._featuresets} - self.topics)
+
     def close(self) -> None:
         """Ends looking. A look that waits for Kafka is left to end with the process."""
         self._stop.set()
+        self._wake.set()
         self._thread.join(1)
 
     def _watch(self) -> None:
         while not self._stop.is_set():
+            self._wake.clear()
             try:
                 found = self._look()
             except KafkaException as error:
@@ -54,18 +80,28 @@ class Broker:
             if found != self.problem:
                 _log.log(logging.WARNING if found else logging.INFO, found or "Kafka is ready")
             self.problem = found
-            self._stop.wait(_LOOK_SECONDS if found is None else 0.5)
+            self._wake.wait(_LOOK_SECONDS if found is None else 0.5)
 
     def _look(self) -> str | None:
-        if not self._made:
-            made = ensure_topics(self._client, self._featuresets, self._dead_letter_topic)
-            self._made = True
-            if made:
-                _log.info("topics made", extra={"topics": made})
-        known = self._client.list_topics(timeout=_ANSWER_SECONDS).topics
-        missing = [topic for topic in self._topics if topic not in known]
+        self._make()
+        self.topics = frozenset(self._client.list_topics(timeout=_ANSWER_SECONDS).topics)
+        missing = self.missing()
         if missing:
             # A managed topic that was deleted is made again; its records are gone, which processors report.
-            self._made = False
-            return f"there is no topic {', '.join(missing)}"
-        return None
+            self._made = not self._manage
+        return f"there is no topic {', '.join(missing)}" if missing and not self._live else None
+
+    def _make(self) -> None:
+        if self._made:
+            return
+        featuresets = self._featuresets
+        try:
+            made = ensure_topics(self._client, featuresets, self._dead_letter_topic)
+        except ConfigurationError as error:
+            if not self._live:
+                raise
+            _log.warning("topics not made", extra={"error": str(error)})
+            return
+        self._made = featuresets is self._featuresets
+        if made:
+            _log.info("topics made", extra={"topics": made})

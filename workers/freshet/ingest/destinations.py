@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from freshet.engine.decode import EventDecoder, Judged, Rejected
 from freshet.engine.examine import MAX_BYTES
 from freshet.ingest.envelope import Envelope, received_at
-from freshet.ingest.problems import Problem, unknown
+from freshet.ingest.problems import Problem, unavailable, unknown
 from freshet.runtime.settings import ConfigurationError
 from freshet.spec.definition import FeatureSet
 
@@ -38,18 +38,13 @@ class Destination:
 
     def __init__(self, featuresets: Sequence[FeatureSet]) -> None:
         first = featuresets[0]
+        self.made_of = tuple(featuresets)
         self.topic = first.source.topic
         self.partitioner = first.source.partitioner
         self.featuresets = [one.name for one in featuresets]
         self.entities = {one.definition.entity for one in featuresets}
         for other in featuresets[1:]:
-            mine = (first.definition.key, first.source.partitioner)
-            if (other.definition.key, other.source.partitioner) != mine:
-                raise ConfigurationError(
-                    f"topic {self.topic}: its records are keyed by {mine[0]} ({mine[1]}) for FeatureSet {first.name}, "
-                    f"but {other.name} wants {other.definition.key} ({other.source.partitioner}); one of them needs "
-                    "another topic"
-                )
+            _check_shared(first, other)
         names = dict.fromkeys(one.definition.event_id for one in featuresets)
         self._envelope = Envelope([name for name in names if name != first.definition.key])
         self._decoders = [EventDecoder(one.definition) for one in featuresets]
@@ -88,19 +83,71 @@ def _records(judged: Judged, values: Sequence[bytes], places: Sequence[int], fir
     ]
 
 
-class Destinations:
-    """All topics that events can be sent to. Raises ConfigurationError."""
+def _by_topic(featuresets: Sequence[FeatureSet]) -> dict[str, list[FeatureSet]]:
+    found: dict[str, list[FeatureSet]] = {}
+    for featureset in featuresets:
+        found.setdefault(featureset.source.topic, []).append(featureset)
+    return found
 
-    def __init__(self, featuresets: Sequence[FeatureSet]) -> None:
+
+def _fitting(group: Sequence[FeatureSet], refused: dict[str, str]) -> Destination:
+    """A topic with those of its FeatureSets that can share it with the first one."""
+    fitting = [group[0]]
+    for one in group[1:]:
+        try:
+            _check_shared(group[0], one)
+        except ConfigurationError as error:
+            refused[one.name] = str(error)
+        else:
+            fitting.append(one)
+    return Destination(fitting)
+
+
+def _check_shared(first: FeatureSet, other: FeatureSet) -> None:
+    """Raises ConfigurationError if two FeatureSets want the records of one topic in different ways."""
+    mine = (first.definition.key, first.source.partitioner)
+    if (other.definition.key, other.source.partitioner) != mine:
+        raise ConfigurationError(
+            f"topic {first.source.topic}: its records are keyed by {mine[0]} ({mine[1]}) for FeatureSet {first.name}, "
+            f"but {other.name} wants {other.definition.key} ({other.source.partitioner}); one of them needs "
+            "another topic"
+        )
+
+
+class Destinations:
+    """All topics that events can be sent to; never changes."""
+
+    def __init__(self, all: Sequence[Destination]) -> None:
+        self.all = list(all)
+
+    @classmethod
+    def of(cls, featuresets: Sequence[FeatureSet]) -> Destinations:
+        """The topics of these FeatureSets. Raises ConfigurationError if there are none or they cannot share them."""
         if not featuresets:
             raise ConfigurationError("FRESHET_MANIFESTS: there is no FeatureSet in it, so no topic to send events to")
-        by_topic: dict[str, list[FeatureSet]] = {}
-        for featureset in featuresets:
-            by_topic.setdefault(featureset.source.topic, []).append(featureset)
-        self.all = [Destination(group) for group in by_topic.values()]
+        return cls([Destination(group) for group in _by_topic(featuresets).values()])
+
+    def then(self, featuresets: Sequence[FeatureSet]) -> tuple[Destinations, dict[str, str]]:
+        """The topics of other FeatureSets, and why some of these are left out (by name); there may be none.
+
+        What did not change stays the same object. Where two cannot share a topic, the one that was there before stays.
+        """
+        before = {one.topic: one for one in self.all}
+        refused: dict[str, str] = {}
+        found = []
+        for topic, group in _by_topic(featuresets).items():
+            old = before.get(topic)
+            if old is not None and old.made_of == tuple(group):
+                found.append(old)
+                continue
+            names = old.featuresets if old is not None else []
+            found.append(_fitting(sorted(group, key=lambda one: one.name not in names), refused))
+        return Destinations(found), refused
 
     def choose(self, query: Mapping[str, str]) -> Destination:
         """The topic that a request means by topic, featureset or entity, or the only one. Raises Problem."""
+        if not self.all:
+            raise unavailable("no_featuresets", "no FeatureSet is applied yet; send the events again when one is")
         if not query and len(self.all) == 1:
             return self.all[0]
         strange = sorted(set(query) - {"topic", "featureset", "entity"})

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError
 
 from freshet.engine.decode import Reason, Rejected
 from freshet.ingest.broker import Broker
+from freshet.ingest.deliveries import Deliveries
 from freshet.ingest.delivery import Delivery, NoRoom, Shipment
 from freshet.ingest.destinations import Destination, Destinations, Sorted
 from freshet.ingest.problems import Problem, busy, unavailable
@@ -32,12 +33,12 @@ class Intake:
     def __init__(
         self,
         destinations: Destinations,
-        deliveries: Mapping[str, Delivery],
+        deliveries: Deliveries,
         broker: Broker,
         acknowledge_timeout_ms: int,
     ) -> None:
-        """`deliveries` by partitioner."""
-        self._destinations = destinations
+        self.destinations = destinations
+        """May be replaced at any time and from any thread: a request reads it once."""
         self._deliveries = deliveries
         self._broker = broker
         # The client library gives its verdict at this time, and looks at its clock once a second.
@@ -45,18 +46,21 @@ class Intake:
 
     def choose(self, query: Mapping[str, str]) -> Destination:
         """The topic that a request means. Raises Problem (400, 404; 503 while Kafka cannot take events)."""
-        destination = self._destinations.choose(query)
+        destination = self.destinations.choose(query)
         if self._broker.problem is not None:
             raise unavailable(
                 "kafka_unavailable", f"events cannot be taken now: {self._broker.problem}; send them again"
             )
+        if destination.topic not in self._broker.topics:
+            sentence = f"there is no topic {destination.topic} yet; send the events again in a moment"
+            raise unavailable("kafka_unavailable", sentence)
         return destination
 
     async def take(self, destination: Destination, body: bytes, lines: bool) -> tuple[int, bytes]:
         """Status and answer for the events of a body. Raises Problem if none of them could be taken for another reason
         than the events themselves."""
         events = split(body, lines)
-        delivery = self._deliveries[destination.partitioner]
+        delivery = self._deliveries.get(destination.partitioner)
         outcome = Sorted([], [], [])
         for start in range(0, len(events), _CHUNK):
             part = destination.sort(events[start : start + _CHUNK], start, time.time_ns() // 1_000_000)

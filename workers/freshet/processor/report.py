@@ -32,9 +32,16 @@ class Report:
         """Shared by the owners of all partitions."""
         self.problem: str | None = None
         """Why nothing is processed at all."""
+        self.member = False
+        """Whether this process has joined the consumer group: from then on it does its part, even with no partition."""
+        self.busy_seconds = 0.0
+        """Time since the last update that the main loop did not wait for events."""
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every assigned partition is worked on; names what is not."""
+        """Whether it is in the group and works on every partition that it was given; names what is not so.
+
+        One process more than there are partitions has none, and is ready to take some.
+        """
         problem = self.problem or self._source.problem
         waiting = {str(p): f"{w.reason}: {w.sentence}" for p, w in sorted(self._assignment.waiting.items())}
         runners = dict(self._assignment.runners)
@@ -43,9 +50,10 @@ class Report:
             "partitions": sorted(runners),
             "rebuilding": sorted(p for p, r in runners.items() if not r.owner.complete),
             "stopped": waiting,
+            "group": "joined" if self.member else "not joined yet",
             "problem": problem,
         }
-        return problem is None and not waiting, details
+        return problem is None and not waiting and self.member, details
 
     def computed(self, seconds: float) -> None:
         """A batch was taken into memory."""
@@ -70,6 +78,8 @@ class Report:
             lag = max(0, log_end(partition) - runner.owner.position)
             metrics.PARTITION_LAG.labels(self._name, str(partition)).set(lag)
         counts, name = self.counts, self._name
+        metrics.PROCESSOR_BUSY_SECONDS.labels(name).inc(self.busy_seconds)
+        self.busy_seconds = 0.0
         metrics.EVENTS_PROCESSED.labels(name).inc(counts.processed)
         metrics.EVENTS_DUPLICATE.labels(name).inc(counts.duplicates)
         metrics.EVENTS_LATE.labels(name).inc(counts.late)

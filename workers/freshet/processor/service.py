@@ -75,7 +75,8 @@ class Processor:
         self._featureset = featureset
         self._compiled = Compiled.of(featureset)
         self._topic = featureset.source.topic
-        group = naming.consumer_group(settings.namespace, featureset.name, featureset.definition.revision)
+        self._namespace = featureset.namespace or settings.namespace
+        group = naming.consumer_group(self._namespace, featureset.name, featureset.definition.revision)
         self._io = ThreadPoolExecutor(1, "store")
         self._store: Client | None = None
         self._producer: Producer = kafka.producer(settings.kafka, featureset.source.partitioner)
@@ -87,13 +88,17 @@ class Processor:
         self.report = Report(featureset, self._assignment, self._source)
         self._behind = False
         self._committed_ms = 0
+        self._awake = time.monotonic()
+        """When the main loop last came back from waiting for events."""
 
     def loop(self, stop: Stop) -> None:
         """Polls and computes until told to stop."""
         self._wait_for_store(stop)
+        self._wait_for_source(stop)
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
+        self._awake = time.monotonic()  # waiting for others was no work
         while not stop.is_set():
             self._take(self._poll())
             self._producer.poll(0)
@@ -103,6 +108,7 @@ class Processor:
             self._assignment.retry(now)
             self._watch_source(now)
             self._commit(now)
+            self.report.member = self.report.member or bool(self._consumer.memberid())
             self.report.update(now, self._ends)
 
     def _ends(self, partition: int) -> int:
@@ -136,10 +142,25 @@ class Processor:
                 log.warning("store not usable yet", extra={"error": str(error)})
                 stop.wait(1.0)
 
+    def _wait_for_source(self, stop: Stop) -> None:
+        """On a cluster the operator makes the topic, maybe later. The client would look for it every five minutes."""
+        while not stop.is_set():
+            try:
+                self._source.current()
+                self.report.problem = None
+                return
+            except KafkaException as error:
+                self.report.problem = self._source.why_not(error)
+                log.warning("source topic not usable yet", extra={"error": self.report.problem})
+                stop.wait(1.0)
+
     def _poll(self) -> list[Message]:
         """What is there now; waits a moment if nothing is."""
         wait = 0.005 if any(r.busy for r in self._assignment.runners.values()) else 0.1
+        began = time.monotonic()
         first = self._consumer.poll(wait)
+        self.report.busy_seconds += began - self._awake
+        self._awake = time.monotonic()
         if first is None:
             self._behind = False
             return []
@@ -190,14 +211,14 @@ class Processor:
 
     def _own(self, partition: int) -> tuple[PartitionOwner, int]:
         """Takes over one partition: the store's offset is where consuming starts."""
-        fs, settings = self._featureset, self._settings
+        fs, settings, namespace = self._featureset, self._settings, self._namespace
         assert self._store is not None, "partitions are assigned after the store was reached"
         topic = self._source.current()
         if self._source.problem:
             raise SourceChanged(self._source.problem)
-        tag = naming.tag(settings.namespace, fs.name, fs.definition.revision, partition)
+        tag = naming.tag(namespace, fs.name, fs.definition.revision, partition)
         source = {
-            "freshet-featureset": f"{settings.namespace}/{fs.name}/{fs.definition.revision}",
+            "freshet-featureset": f"{namespace}/{fs.name}/{fs.definition.revision}",
             "freshet-topic": self._topic,
             "freshet-topic-id": topic.topic_id,
             "freshet-partition": str(partition),

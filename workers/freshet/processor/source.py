@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from freshet.spec.definition import Source
@@ -31,6 +31,12 @@ class SourceWatch:
         info = describe_topic(self._admin, self._source.topic)
         self.problem = self._judge(info)
         return info
+
+    def why_not(self, error: KafkaException) -> str:
+        """What it means that `current` raised this."""
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return f"there is no topic {self._source.topic} yet: it is waited for"
+        return f"Kafka: {error.args[0].str()}"
 
     def look(self, now_ms: int) -> str | None:
         """Looks at the topic every now and then; returns why work on it has to stop."""

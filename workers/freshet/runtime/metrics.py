@@ -6,13 +6,13 @@ Names are the user's contract (design §10). Labels are bounded: feature sets, r
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
+
+from freshet.runtime.side_server import Answer, SideServer
 
 Ready = Callable[[], tuple[bool, dict[str, Any]]]
 """Whether the service can answer, and what is missing or else worth knowing; called from any thread."""
@@ -37,6 +37,9 @@ FLUSH_SECONDS = Histogram("flush_seconds", "Writing one batch of states to the s
 FRESHNESS_SECONDS = Histogram(
     "freshness_seconds", "From the broker's clock of an event until it is readable.", ["featureset"], buckets=_FRESH
 )
+PROCESSOR_BUSY_SECONDS = Counter(
+    "processor_busy_seconds_total", "Time that the processor's main loop did not wait for events.", ["featureset"]
+)
 STORE_REFUSALS = Counter("store_refusals_total", "Writes or loads that the fence refused.", ["featureset", "reason"])
 PARTITION_LAG = Gauge("partition_lag", "Events of a partition not yet in its states.", ["featureset", "partition"])
 CACHE_HITS = Counter("cache_hits_total", "Entities found in memory.", ["featureset"])
@@ -58,57 +61,17 @@ def exposition(accept: str = "") -> tuple[bytes, str]:
     return encode(REGISTRY), content_type
 
 
-class MetricsServer:
-    """Answers /metrics, /health and /ready from a thread of its own, so that a busy service still does."""
+def serve(host: str, port: int, ready: Ready) -> SideServer:
+    """Answers /metrics, /health and /ready. Raises OSError if the port is taken."""
 
-    def __init__(self, host: str, port: int, ready: Ready) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(ready))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True)
-        self._thread.start()
+    def respond(path: str, accept: str) -> Answer:
+        if path == "/metrics":
+            return Answer(200, *exposition(accept))
+        if path == "/health":
+            return Answer(200, b'{"status": "ok"}')
+        if path == "/ready":
+            good, details = ready()
+            return Answer(200 if good else 503, json.dumps({"ready": good, **details}, default=str).encode())
+        return Answer(404, b'{"message": "here are /metrics, /health and /ready"}')
 
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._server.server_address[1])
-
-    def shutdown(self) -> None:
-        """Stops listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def serve(host: str, port: int, ready: Ready) -> MetricsServer:
-    """Starts the server. Raises OSError if the port is taken."""
-    return MetricsServer(host, port, ready)
-
-
-def _handler(ready: Ready) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10  # seconds that a silent client may hold its thread
-
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            if path == "/metrics":
-                body, content_type = exposition(self.headers.get("Accept", ""))
-                self._answer(200, body, content_type)
-            elif path == "/health":
-                self._answer(200, b'{"status": "ok"}')
-            elif path == "/ready":
-                good, details = ready()
-                self._answer(200 if good else 503, json.dumps({"ready": good, **details}, default=str).encode())
-            else:
-                self._answer(404, b'{"message": "here are /metrics, /health and /ready"}')
-
-        def _answer(self, status: int, body: bytes, content_type: str = "application/json") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Probes and scrapes are not worth a line."""
-
-    return Handler
+    return SideServer(host, port, "metrics", respond)

@@ -16,7 +16,10 @@ from freshet.runtime.secrets import masked
 from freshet.runtime.variables import (
     ConfigurationError,
     Variable,
+    boolean,
     choice,
+    config_map,
+    folder,
     number,
     optional_text,
     paths,
@@ -29,6 +32,7 @@ __all__ = [
     "ConfigurationError",
     "IngestSettings",
     "KafkaSettings",
+    "LiveSettings",
     "ProcessorSettings",
     "ServiceSettings",
     "ServingSettings",
@@ -67,7 +71,7 @@ class _Environment:
         Raises ConfigurationError, one line a problem.
         """
         values: dict[str, Any] = {}
-        problems: list[str] = []
+        problems = cls._contradictions({name for name, value in mapping.items() if value.strip()})
         for one in dataclasses.fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
             required = one.default is dataclasses.MISSING
             try:
@@ -80,6 +84,11 @@ class _Environment:
         if problems:
             raise ConfigurationError("\n".join(problems))
         return cls(**values)
+
+    @classmethod
+    def _contradictions(cls, given: set[str]) -> list[str]:
+        """What is wrong with the variables that are set, taken together."""
+        return []
 
     def describe(self) -> dict[str, Any]:
         """The settings by field name as plain values, secrets masked: what a service prints at its start."""
@@ -121,10 +130,9 @@ class KafkaSettings(_Environment):
 class ServiceSettings(_Environment):
     """What every service has."""
 
-    manifests: tuple[Path, ...] = field(metadata=_from("FRESHET_MANIFESTS", paths))
-    """Files or folders with FeatureSets, comma-separated."""
     namespace: str = field(default="default", metadata=_from("FRESHET_NAMESPACE", text))
-    """Part of store keys and consumer groups, so that several installations can share Kafka and Redis."""
+    """Of FeatureSets whose manifest has no metadata.namespace. Part of store keys and consumer groups, so that several
+    installations can share Kafka and Redis."""
     metrics_host: str = field(default="0.0.0.0", metadata=_from("FRESHET_METRICS_HOST", text))  # noqa: S104  # pods are scraped from outside
     """Address that metrics and probes are answered on."""
     metrics_port: int = field(default=8082, metadata=_from("FRESHET_METRICS_PORT", number(0, 65535)))
@@ -138,7 +146,38 @@ class ServiceSettings(_Environment):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestSettings(ServiceSettings):
+class LiveSettings(ServiceSettings):
+    """What the services have whose FeatureSets may change while they run."""
+
+    manifests: tuple[Path, ...] = field(default=(), metadata=_from("FRESHET_MANIFESTS", paths))
+    """Files or folders with FeatureSets, comma-separated, read once. Either this or FRESHET_CONFIG_*."""
+    config_map: tuple[str, str] | None = field(default=None, metadata=_from("FRESHET_CONFIG_MAP", config_map))
+    """namespace/name of the ConfigMap with all FeatureSets, watched over the Kubernetes API of the pod."""
+    config_dir: Path | None = field(default=None, metadata=_from("FRESHET_CONFIG_DIR", folder))
+    """Folder in which the same ConfigMap is mounted: read while the API cannot be asked."""
+    admin_port: int | None = field(default=None, metadata=_from("FRESHET_ADMIN_PORT", number(0, 65535)))
+    """Port of GET /config, which tells what configuration is in use. 0: any free port."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the FeatureSets come from a ConfigMap instead of files."""
+        return self.config_map is not None or self.config_dir is not None
+
+    @classmethod
+    def _contradictions(cls, given: set[str]) -> list[str]:
+        live = [name for name in ("FRESHET_CONFIG_MAP", "FRESHET_CONFIG_DIR") if name in given]
+        if live and "FRESHET_MANIFESTS" in given:
+            return [f"FRESHET_MANIFESTS and {' and '.join(live)} are set; FeatureSets come from one of them: unset one"]
+        if not live and "FRESHET_MANIFESTS" not in given:
+            return [
+                "FRESHET_MANIFESTS is not set; it names files or folders with FeatureSets, for example "
+                "examples/user-activity; on a cluster FRESHET_CONFIG_MAP and FRESHET_CONFIG_DIR are set instead"
+            ]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSettings(LiveSettings):
     """Of `freshet ingest`."""
 
     kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
@@ -148,6 +187,8 @@ class IngestSettings(ServiceSettings):
     """Port of POST /ingest. 0: any free port."""
     dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
     """Made at start beside the topics of the manifests, so that a processor never waits for it."""
+    manage_topics: bool = field(default=True, metadata=_from("FRESHET_MANAGE_TOPICS", boolean))
+    """Whether missing topics that the manifests manage are made; on a cluster the operator does it."""
     acknowledge_timeout_ms: int = field(
         default=10_000, metadata=_from("FRESHET_ACKNOWLEDGE_TIMEOUT_MS", number(100, 300_000))
     )
@@ -166,6 +207,8 @@ class IngestSettings(ServiceSettings):
 class ProcessorSettings(ServiceSettings):
     """Of `freshet processor`."""
 
+    manifests: tuple[Path, ...] = field(metadata=_from("FRESHET_MANIFESTS", paths))
+    """Files or folders with FeatureSets, comma-separated."""
     kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
     redis: str = field(metadata=_from("FRESHET_REDIS", redis_url))
     """The online store: redis://, rediss:// or redis+cluster://host:port."""
@@ -183,7 +226,7 @@ class ProcessorSettings(ServiceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServingSettings(ServiceSettings):
+class ServingSettings(LiveSettings):
     """Of `freshet serving`."""
 
     redis: str = field(metadata=_from("FRESHET_REDIS", redis_url))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+_CONFIG_MAP = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 
 
@@ -77,6 +79,24 @@ def choice(*allowed: str) -> Callable[[str], str]:
         return given.lower()
 
     return parse
+
+
+def boolean(given: str) -> bool:
+    """true or false, in any case."""
+    return choice("true", "false")(given) == "true"
+
+
+def folder(given: str) -> Path:
+    """A path that need not exist yet."""
+    return Path(given)
+
+
+def config_map(given: str) -> tuple[str, str]:
+    """`namespace/name` of a ConfigMap."""
+    if not _CONFIG_MAP.fullmatch(given):
+        raise ValueError(f'"{given}" is not of the form namespace/name of a ConfigMap')
+    namespace, _, name = given.partition("/")
+    return namespace, name
 
 
 def paths(given: str) -> tuple[Path, ...]:

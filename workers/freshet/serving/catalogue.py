@@ -15,9 +15,11 @@ class Served:
     """One FeatureSet with what a read of it needs."""
 
     def __init__(self, feature_set: FeatureSet, namespace: str) -> None:
+        """`namespace` is the setting: a manifest's own wins over it."""
         definition = feature_set.definition
         self.feature_set = feature_set
         self.definition = definition
+        self.namespace = feature_set.namespace or namespace
         self.name = feature_set.name
         self.version = feature_set.version
         self.reader = Reader(definition)
@@ -26,7 +28,8 @@ class Served:
         self._partitions = feature_set.source.partitions
         self._partitioner = feature_set.source.partitioner
         self.tags = tuple(
-            naming.tag(namespace, self.name, definition.revision, partition) for partition in range(self._partitions)
+            naming.tag(self.namespace, self.name, definition.revision, partition)
+            for partition in range(self._partitions)
         )
         """Prefix of every online key, by partition."""
 
@@ -38,11 +41,19 @@ class Served:
 class Catalogue:
     """All served FeatureSets; never changes.
 
-    Raises ValueError if there are none, or two have one name.
+    Raises ValueError if two have one name, or if there are none and `may_be_empty` is not said.
     """
 
-    def __init__(self, feature_sets: Sequence[FeatureSet], namespace: str) -> None:
-        if not feature_sets:
+    def __init__(
+        self,
+        feature_sets: Sequence[FeatureSet],
+        namespace: str,
+        *,
+        before: Catalogue | None = None,
+        may_be_empty: bool = False,
+    ) -> None:
+        """What did not change since `before` (of the same `namespace`) stays the same object, with its caches."""
+        if not feature_sets and not may_be_empty:
             raise ValueError("there is no FeatureSet to serve: name at least one manifest in FRESHET_MANIFESTS")
         self.namespace = namespace
         self.served: dict[str, Served] = {}
@@ -52,12 +63,21 @@ class Catalogue:
                 raise ValueError(
                     f"two manifests define the FeatureSet {feature_set.name!r}: give one of them another name"
                 )
-            one = self.served[feature_set.name] = Served(feature_set, namespace)
+            one = before.served.get(feature_set.name) if before is not None else None
+            if one is None or one.feature_set != feature_set:
+                one = Served(feature_set, namespace)
+            self.served[feature_set.name] = one
             kind = one.definition.entity
             self.kinds[kind] = (*self.kinds.get(kind, ()), one)
 
+    def require_any(self) -> None:
+        """Raises Problem (404) if there is no FeatureSet at all."""
+        if not self.served:
+            raise Problem(404, "no_featuresets", "no FeatureSet is applied yet")
+
     def kind(self, name: str | None) -> tuple[Served, ...]:
         """All FeatureSets of an entity kind; None: of the first one. Raises Problem (404)."""
+        self.require_any()
         if name is None:
             return next(iter(self.kinds.values()))
         if name not in self.kinds:
@@ -66,6 +86,7 @@ class Catalogue:
 
     def find(self, name: str, version: str | None = None) -> Served:
         """The FeatureSet of this name. Raises Problem (404) for another name or version."""
+        self.require_any()
         if name not in self.served:
             raise unknown("FeatureSet", name, self.served)
         found = self.served[name]

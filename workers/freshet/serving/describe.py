@@ -31,6 +31,7 @@ def _summary(served: Served) -> dict[str, Any]:
     definition, source = served.definition, served.feature_set.source
     return {
         "name": served.name,
+        "namespace": served.namespace,
         "version": served.version,
         "revision": definition.revision,
         "entity": {"name": definition.entity, "key": definition.key},

@@ -87,6 +87,7 @@ def _flag(body: Mapping[str, Any], name: str) -> bool:
 
 
 def _columns(body: Mapping[str, Any], catalogue: Catalogue, full: bool) -> tuple[Column, ...]:
+    catalogue.require_any()
     service = body.get("feature_service")
     if service is not None:
         if not isinstance(service, str):

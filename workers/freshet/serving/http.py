@@ -13,9 +13,10 @@ from typing import Any
 
 from freshet.runtime.web import answered_by
 from freshet.serving import keys, measure
+from freshet.serving.current import Current
 from freshet.serving.gather import Gatherer
 from freshet.serving.problems import Problem, unexpected
-from freshet.serving.selection import Selection, Selector
+from freshet.serving.selection import Selection
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,10 +34,10 @@ _log = logging.getLogger(__name__)
 class Front:
     """The ASGI application of serving."""
 
-    def __init__(self, app: App, selector: Selector, gatherer: Gatherer) -> None:
+    def __init__(self, app: App, current: Current, gatherer: Gatherer) -> None:
         """`app` answers all other routes."""
         self._app = app
-        self._selector = selector
+        self._current = current
         self._gatherer = gatherer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +74,7 @@ class Front:
         if b"/" in feature:
             raise Problem(404, "not_found", "no such route; a slash inside a key is written %2F")
         key = keys.checked(keys.from_path(entity))
-        return self._selector.from_query(query, keys.from_path(feature) if feature else None), key
+        return self._current.snapshot.selector.from_query(query, keys.from_path(feature) if feature else None), key
 
 
 async def respond(send: Send, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:

@@ -1,12 +1,17 @@
-"""Whether serving can answer: the store answers and some partition is complete; names what is missing."""
+"""Whether serving can answer: the store answers and some partition is complete; names what is missing.
+
+With a live configuration no partition need be complete: a FeatureSet that is applied while the service runs must not
+take it out of its load balancer, which would hide the answers that say what is missing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
-from freshet.serving.catalogue import Catalogue
+from freshet.serving.current import Current
 from freshet.stores.reader import OnlineReader
 from freshet.stores.redis import StoreDown
 
@@ -17,9 +22,11 @@ _FRESH_SECONDS = 0.5
 class Readiness:
     """Looks at the progress of every partition, at most every half second."""
 
-    def __init__(self, catalogue: Catalogue, store: OnlineReader) -> None:
-        self._catalogue = catalogue
+    def __init__(self, current: Current, store: OnlineReader, known: Callable[[], bool] | None = None) -> None:
+        """`known`: whether a live configuration was read; None: there is none, the manifests are files."""
+        self._current = current
         self._store = store
+        self._known = known
         self._looked = -_FRESH_SECONDS
         self._found: tuple[bool, dict[str, Any]] = (False, {})
         self._lock = asyncio.Lock()
@@ -33,9 +40,11 @@ class Readiness:
             return self._found
 
     async def _look(self) -> tuple[bool, dict[str, Any]]:
+        if self._known is not None and not self._known():
+            return False, {"configuration": "not read yet"}
         places = [
             (served.name, partition, tag)
-            for served in self._catalogue.served.values()
+            for served in self._current.snapshot.catalogue.served.values()
             for partition, tag in enumerate(served.tags)
         ]
         try:
@@ -47,5 +56,5 @@ class Readiness:
         for (name, partition, _), found in zip(places, fetched, strict=True):
             if not found.complete:
                 missing.setdefault(name, []).append(partition)
-        ready = sum(map(len, missing.values())) < len(places)
+        ready = self._known is not None or sum(map(len, missing.values())) < len(places)
         return ready, {"store": "ok", "incomplete_partitions": missing}

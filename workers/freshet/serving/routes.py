@@ -12,10 +12,9 @@ from starlette.exceptions import HTTPException
 
 from freshet.runtime import metrics
 from freshet.serving import batch, bodies, describe, feast
-from freshet.serving.catalogue import Catalogue
+from freshet.serving.current import Current
 from freshet.serving.problems import Problem, invalid, unexpected
 from freshet.serving.reads import Reads
-from freshet.serving.selection import Selector
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Ready = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
@@ -23,26 +22,26 @@ Ready = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 GET = ["GET", "HEAD"]
 
 
-def make_app(catalogue: Catalogue, selector: Selector, reads: Reads, ready: Ready, lifespan: Lifespan) -> FastAPI:
+def make_app(current: Current, reads: Reads, ready: Ready, lifespan: Lifespan) -> FastAPI:
     """`ready` says whether requests can be answered, with details."""
     app = FastAPI(title="Freshet serving", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(Exception, _unexpected)
-    _add_catalogue(app, catalogue)
+    _add_catalogue(app, current)
     _add_health(app, ready)
 
     @app.post("/features:batch")
     async def features_batch(request: Request) -> Response:
-        asked = batch.parse(bodies.decode(await bodies.read(request)), selector)
+        asked = batch.parse(bodies.decode(await bodies.read(request)), current.snapshot.selector)
         return _json(await batch.answer(asked, reads))
 
     @app.post("/get-online-features")
     async def get_online_features(request: Request) -> Response:
         try:
             body = await bodies.read(request)
-            asked = feast.parse(_feast_object(body), catalogue)
+            asked = feast.parse(_feast_object(body), current.snapshot.catalogue)
             return _json(await feast.answer(asked, reads))
         except feast.Invalid as error:
             return _json(error.body(), 422)
@@ -52,14 +51,14 @@ def make_app(catalogue: Catalogue, selector: Selector, reads: Reads, ready: Read
     return app
 
 
-def _add_catalogue(app: FastAPI, catalogue: Catalogue) -> None:
+def _add_catalogue(app: FastAPI, current: Current) -> None:
     @app.api_route("/featuresets", methods=GET)
     async def featuresets() -> Response:
-        return _json(msgspec.json.encode(describe.listing(catalogue)))
+        return _json(msgspec.json.encode(describe.listing(current.snapshot.catalogue)))
 
     @app.api_route("/featuresets/{name}", methods=GET)
     async def featureset(name: str) -> Response:
-        return _json(msgspec.json.encode(describe.details(catalogue.find(name))))
+        return _json(msgspec.json.encode(describe.details(current.snapshot.catalogue.find(name))))
 
 
 def _add_health(app: FastAPI, ready: Ready) -> None:

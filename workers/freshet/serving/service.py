@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,17 +14,18 @@ import uvicorn
 from fastapi import FastAPI
 
 from freshet.runtime import logs, metrics
+from freshet.runtime.live.service import configured
 from freshet.runtime.settings import ServingSettings
 from freshet.runtime.shutdown import Stop
 from freshet.runtime.web import uvicorn_config
 from freshet.serving.cache import StateCache
 from freshet.serving.catalogue import Catalogue
+from freshet.serving.current import Current
 from freshet.serving.gather import Gatherer
 from freshet.serving.http import Front
 from freshet.serving.readiness import Readiness
 from freshet.serving.reads import Reads
 from freshet.serving.routes import make_app
-from freshet.serving.selection import Selector
 from freshet.spec.load import load_featuresets
 from freshet.stores.reader import OnlineReader
 from freshet.stores.redis import address
@@ -43,15 +44,18 @@ def run(settings: ServingSettings) -> None:
     Raises ManifestError for a manifest with mistakes, OSError for a port that is taken.
     """
     logs.configure("serving", settings.log_format, settings.log_level)
-    catalogue = Catalogue(load_featuresets(settings.manifests), settings.namespace)
-    Stop()  # uvicorn hands a signal on once it has drained: this one takes it, so that run() returns
-    server = Service(catalogue, settings)
-    listening = _listen(settings.host, settings.port)
-    exposition = metrics.serve(settings.metrics_host, settings.metrics_port, server.ready)
-    try:
-        uvicorn.Server(server.config()).run([listening])
-    finally:
-        exposition.shutdown()
+    featuresets = [] if settings.live else load_featuresets(settings.manifests)
+    current = Current(Catalogue(featuresets, settings.namespace, may_be_empty=settings.live))
+    stop = Stop()  # uvicorn hands a signal on once it has drained: this one takes it, so that run() returns
+    with configured(settings, featuresets, current.switch, stop) as known:
+        server = Service(current, settings, known)
+        listening = _listen(settings.host, settings.port)
+        exposition = metrics.serve(settings.metrics_host, settings.metrics_port, server.ready)
+        try:
+            if not stop.is_set():
+                uvicorn.Server(server.config()).run([listening])
+        finally:
+            exposition.shutdown()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -63,15 +67,15 @@ def _listen(host: str, port: int) -> socket.socket:
 class Service:
     """The parts of a serving process, put together."""
 
-    def __init__(self, catalogue: Catalogue, settings: ServingSettings) -> None:
+    def __init__(self, current: Current, settings: ServingSettings, known: Callable[[], bool] | None = None) -> None:
+        """`known`: whether the live configuration was read; None: there is none."""
         self._settings = settings
         self._store = OnlineReader(settings.redis)
-        self._readiness = Readiness(catalogue, self._store)
+        self._readiness = Readiness(current, self._store, known)
         cache = StateCache(settings.cache_age_ms, settings.cache_entries)
         reads = Reads(self._store, cache, cluster=address(settings.redis).cluster)
-        selector = Selector(catalogue)
-        app = make_app(catalogue, selector, reads, self._readiness.look, self._lifespan)
-        self.app = Front(app, selector, Gatherer(reads))
+        app = make_app(current, reads, self._readiness.look, self._lifespan)
+        self.app = Front(app, current, Gatherer(reads))
         """The ASGI application."""
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -15,12 +15,10 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from freshet.runtime.settings import ConfigurationError
+from freshet.spec import topics
 from freshet.spec.definition import FeatureSet
 
 _ANSWER_SECONDS = 10.0
-_DAY_MS = 86_400_000
-_OUTPUT_RETENTION_MS = 7 * _DAY_MS  # vectors are a stream of changes; history keeps what has to stay
-_DEAD_LETTER_RETENTION_MS = 30 * _DAY_MS  # time for somebody to notice, mend and replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +69,29 @@ def wanted_topics(
     `replication` replaces the manifests' number (one broker on a laptop). Raises ConfigurationError if two of them
     want one topic in different ways.
     """
-    wanted: dict[str, NewTopic] = {}
+    wanted: dict[str, topics.Topic] = {}
     owners: dict[str, str] = {}
-
-    def want(owner: str, topic: str, partitions: int, copies: int, config: dict[str, str]) -> None:
-        copies = replication or copies
-        durable = {"min.insync.replicas": str(max(1, copies - 1)), **config}
-        new = NewTopic(topic, num_partitions=partitions, replication_factor=copies, config=durable)
-        old = wanted.setdefault(topic, new)
-        owners.setdefault(topic, owner)
-        if (old.num_partitions, old.replication_factor, old.config) != (partitions, copies, durable):
-            raise ConfigurationError(
-                f"topic {topic}: FeatureSets {owners[topic]} and {owner} manage it with different partitions, "
-                "replication or retention; make spec.source of both equal"
-            )
-
     for featureset in featuresets:
-        source = featureset.source
-        if not source.manage:
-            continue
-        append_time = {"message.timestamp.type": "LogAppendTime"}
-        own = {**append_time, "retention.ms": str(source.retention_ms), "max.message.bytes": str(2 << 20)}
-        want(featureset.name, source.topic, source.partitions, source.replication, own)
-        if featureset.output_topic is not None and featureset.output_topic not in wanted:
-            output = {**append_time, "retention.ms": str(_OUTPUT_RETENTION_MS)}
-            want(featureset.name, featureset.output_topic, source.partitions, source.replication, output)
-        if dead_letter_topic not in wanted:
-            letters = {"retention.ms": str(_DEAD_LETTER_RETENTION_MS), "max.message.bytes": str(16 << 20)}
-            want(featureset.name, dead_letter_topic, source.partitions, source.replication, letters)
-    return wanted
+        for topic in topics.wanted_topics(featureset, replication, dead_letter_topic):
+            old = wanted.get(topic.name, topic)
+            if topic.manage and topic.name == featureset.source.topic and old != topic:
+                raise ConfigurationError(
+                    f"topic {topic.name}: FeatureSets {owners[topic.name]} and {featureset.name} manage it with "
+                    "different partitions, replication or retention; make spec.source of both equal"
+                )
+            if topic.manage and topic.name not in wanted:
+                wanted[topic.name] = topic
+                owners[topic.name] = featureset.name
+    return {topic.name: _new(topic) for topic in wanted.values()}
+
+
+def _new(topic: topics.Topic) -> NewTopic:
+    return NewTopic(
+        topic.name,
+        num_partitions=topic.partitions,
+        replication_factor=topic.replication,
+        config=dict(topic.config),
+    )
 
 
 def ensure_topics(
@@ -132,13 +124,11 @@ def ensure_topics(
 def _wait_for_leaders(client: AdminClient, names: list[str], timeout_seconds: float) -> None:
     end = time.monotonic() + timeout_seconds
     while True:
-        topics = client.list_topics(timeout=_ANSWER_SECONDS).topics
+        seen = client.list_topics(timeout=_ANSWER_SECONDS).topics
         ready = [
             name
             for name in names
-            if name in topics
-            and topics[name].partitions
-            and all(p.leader >= 0 for p in topics[name].partitions.values())
+            if name in seen and seen[name].partitions and all(p.leader >= 0 for p in seen[name].partitions.values())
         ]
         if len(ready) == len(names):
             return
