@@ -7,18 +7,29 @@ STAMP := $(VENV)/.ready
 DURATION ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check format bench lock clean
+.PHONY: help setup demo test test-long check check-charts e2e e2e-long scale-operator crds format bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## Make .venv with the locked dependencies and Freshet itself
 
-$(STAMP): requirements/dev.txt workers/pyproject.toml
+$(STAMP): requirements/dev.txt workers/pyproject.toml operator/pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed, and none was found: make PYTHON=/path/to/python …'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e workers
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e workers -e operator
+	@touch $@
+
+CHARTS := .venv-charts
+CHARTS_STAMP := $(CHARTS)/.ready
+CHECKOV := .venv-checkov
+
+$(CHARTS_STAMP): requirements/charts.txt requirements/checkov.txt
+	$(PYTHON) -m venv $(CHARTS)
+	$(CHARTS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/charts.txt
+	$(PYTHON) -m venv $(CHECKOV)
+	$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
 	@touch $@
 
 demo: $(STAMP) ## Everything on this machine with live traffic; DURATION=20 ends by itself and checks every value
@@ -26,6 +37,21 @@ demo: $(STAMP) ## Everything on this machine with live traffic; DURATION=20 ends
 
 test: $(STAMP) ## All tests, on real embedded servers
 	$(BIN)/pytest
+
+check-charts: $(CHARTS_STAMP) ## The chart under Helm 3 and 4, the images' and the workflows' files
+	$(CHARTS)/bin/pytest -c charts/tests/pytest.ini charts/tests
+
+e2e: $(STAMP) $(CHARTS_STAMP) ## Images, chart and features on the cluster of KUBECONFIG; E2E_LOAD_IMAGE loads an image into it
+	REQUIRE_ALL=1 $(BIN)/pytest tests/e2e -m "not e2e_long" --timeout 1800 -v
+
+e2e-long: $(STAMP) $(CHARTS_STAMP) ## The same with every fault
+	REQUIRE_ALL=1 $(BIN)/pytest tests/e2e --timeout 3600 -v
+
+scale-operator: $(STAMP) ## 300 FeatureSets on the cluster of KUBECONFIG: time, memory, writes
+	$(BIN)/python -m benchmarks.operator_scale
+
+crds: $(STAMP) ## Make the CRDs anew from the models
+	$(BIN)/python -m freshet.dev.crds
 
 test-long: $(STAMP) ## The property and model tests with many more examples
 	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model --timeout 86400
@@ -43,10 +69,12 @@ format: $(STAMP) ## Format and fix what can be fixed
 bench: $(STAMP) ## Measure, print a table and write benchmarks/results/latest.json
 	$(BIN)/python -m benchmarks
 
+LOCKS := runtime operator dev charts checkov
+
 lock: ## Make requirements/*.txt anew from requirements/*.in (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links requirements/runtime.in -o requirements/runtime.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links requirements/dev.in -o requirements/dev.txt
+	for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 clean: ## Remove what can be made anew
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build workers/*.egg-info
+	rm -rf $(VENV) $(CHARTS) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build workers/*.egg-info operator/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

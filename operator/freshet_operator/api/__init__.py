@@ -1,0 +1,1 @@
+"""The Kubernetes API as this operator uses it: kinds and a thin client."""

@@ -1,0 +1,180 @@
+"""The operator's process: wait for the Lease, watch and work, hand over in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient
+
+from freshet.runtime import logs
+from freshet.runtime.settings import ConfigurationError, KafkaSettings
+from freshet.stores import kafka
+from freshet_operator import handlers, health
+from freshet_operator.api.client import Client
+from freshet_operator.api.errors import ApiError
+from freshet_operator.api.kinds import FEATURESET
+from freshet_operator.crash import VARIABLE
+from freshet_operator.engine import Engine
+from freshet_operator.lease import Lease
+from freshet_operator.login import login
+from freshet_operator.settings import Settings
+from freshet_operator.store import BLIND_SECONDS
+
+_log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 8.0
+_CRD_SECONDS = 5.0
+_NOISY = ("kopf", "aiohttp.access")
+
+
+def main() -> None:
+    """Runs until SIGTERM. Exit codes: 0 asked to end, 1 a fault that a new process may not have, 2 configuration."""
+    try:
+        settings = Settings.from_environment(os.environ)
+        logs.configure("operator", settings.log_format, settings.log_level)
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        admin = kafka.admin(KafkaSettings(bootstrap=settings.kafka, config_file=_path(settings.kafka_config)))
+        login()
+    except ConfigurationError as error:
+        sys.exit(f"freshet-operator: {error}")
+    code = _loop_runner().run(run(settings, admin, os.environ))
+    sys.exit(code)
+
+
+async def run(settings: Settings, admin: AdminClient, env: Mapping[str, str]) -> int:
+    """One replica from its start to its end; returns the exit code."""
+    stop = asyncio.Event()
+    _on_signals(stop)
+    checks = health.Health()
+    try:
+        server = await checks.serve(settings.metrics_port)
+    except OSError as error:
+        _log.error("FRESHET_METRICS_PORT: %s", error)
+        return 2
+    client = Client(login)
+    lease = Lease(client, settings.own_namespace, settings.lease_name, settings.identity)
+    checks.ready["api"] = health.answered(lambda: client.last_answer)
+    try:
+        if not await _unless_stopped(stop, lease.acquire()):
+            return 0
+        keeper = asyncio.create_task(_keep(lease))
+        try:
+            return await _lead(settings, client, admin, lease, checks, stop, env)
+        finally:
+            keeper.cancel()
+            await lease.release()
+    finally:
+        await client.close()
+        await server.cleanup()
+
+
+async def _lead(
+    settings: Settings,
+    client: Client,
+    admin: AdminClient,
+    lease: Lease,
+    checks: health.Health,
+    stop: asyncio.Event,
+    env: Mapping[str, str],
+) -> int:
+    """What the holder of the Lease does."""
+    if not await _unless_stopped(stop, _wait_for_crds(client, settings)):
+        return 0
+    engine = Engine(settings, client, admin, lease, env.get(VARIABLE, ""))
+    queue, store = engine.queue, engine.store
+    checks.live["reconcile"] = health.no_longer_than(
+        health.STUCK_SECONDS, lambda: queue.oldest_work_seconds, "a reconcile has been running"
+    )
+    checks.live["watch"] = health.no_longer_than(
+        BLIND_SECONDS, store.blind_seconds, "the watch has not told of a change that a list shows"
+    )
+    try:
+        await engine.start()
+    except ApiError as error:
+        _log.error("the resources cannot be listed: %s", error)
+        return 1
+    end_watch, ready = asyncio.Event(), asyncio.Event()
+    watch = asyncio.create_task(handlers.run(engine.router, settings.namespaces, end_watch, ready))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([asyncio.create_task(ready.wait()), watch], return_when=asyncio.FIRST_COMPLETED)
+    _on_signals(stop)  # kopf has put its own in place, which would not drain
+    await asyncio.wait([watch, stopped], return_when=asyncio.FIRST_COMPLETED)
+    code = 0
+    if not stop.is_set():
+        code = _why(watch)
+    await engine.stop(DRAIN_SECONDS)
+    end_watch.set()
+    stopped.cancel()
+    await asyncio.wait([watch], timeout=2.0)
+    return code
+
+
+def _why(watch: asyncio.Task[None]) -> int:
+    """kopf has ended by itself: after a signal that came before ours were in place again, or in error."""
+    error = watch.exception()
+    if error is None:
+        return 0
+    _log.error("the watch ended, the process starts anew: %s: %s", type(error).__name__, error)
+    return 1
+
+
+async def _wait_for_crds(client: Client, settings: Settings) -> None:
+    """kopf looks for kinds once, at its start: before they exist it would stay blind."""
+    said = ""
+    while True:
+        try:
+            for namespace in settings.namespaces or (None,):
+                await client.request("GET", FEATURESET.path(namespace), params={"limit": "1"})
+            return
+        except ApiError as error:
+            if said != str(error):
+                said = str(error)
+                _log.warning("waiting for the FeatureSet CRD and the right to list it: %s", error)
+        await asyncio.sleep(_CRD_SECONDS)
+
+
+async def _keep(lease: Lease) -> None:
+    """A replica that lost the Lease must not finish what it was about to write: it ends at once, tidying nothing."""
+    await lease.keep()
+    _log.error("the lease is lost: this replica ends")
+    logging.shutdown()
+    os._exit(1)
+
+
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Waits for the work or for the signal to stop; returns whether the work was done."""
+    task = asyncio.create_task(work)
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    return False
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def _loop_runner() -> asyncio.Runner:
+    try:
+        import uvloop
+    except ImportError:  # not made for Windows
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

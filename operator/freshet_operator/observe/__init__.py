@@ -1,0 +1,1 @@
+"""Reading the cluster, Kafka and the pods: everything that a plan looks at."""
