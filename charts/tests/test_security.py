@@ -86,7 +86,7 @@ def test_services_read_one_config_map(variant: str) -> None:
         if role["metadata"]["labels"]["app.kubernetes.io/component"] in ("ingest", "serving"):
             (rule,) = role["rules"]
             assert rule["resources"] == ["configmaps"]
-            assert rule["verbs"] == ["get", "watch"]
+            assert rule["verbs"] == ["get", "list", "watch"]
             assert [f"fs/{one}" for one in rule["resourceNames"]] == [name]
 
 

@@ -1,7 +1,8 @@
-"""What a FeatureSet wants to know of Kafka and what it claims there; remembered while its spec is the same."""
+"""What each FeatureSet wants to know of Kafka and what it claims there; compiled once for each generation."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from freshet_operator.model import Claim, Key, Object, Topic
 from freshet_operator.observe.kafka import Interest
 from freshet_operator.plan.compiled import compiled
 from freshet_operator.settings import Settings
-from freshet_operator.store import Store, key_of
+from freshet_operator.store import key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +27,31 @@ class _Known:
 
 
 class Interests:
-    """Compiles each generation of each FeatureSet once."""
+    """Knows all FeatureSets; finds those that have something in common without looking at all of them."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = store
         self._known: dict[Key, _Known] = {}
+        self._claims: dict[Key, Claim] = {}
+        self._interests: dict[Key, Interest] = {}
+        self._places: dict[str, set[Key]] = defaultdict(set)
 
     def learn(self, resource: Object) -> None:
-        """Looks at a whole resource; what the store remembers of one has no spec."""
-        if resource["kind"] == FEATURESET.kind:
-            self._look(resource)
+        """A FeatureSet is like this now; other kinds are passed over."""
+        if resource["kind"] != FEATURESET.kind:
+            return
+        key = key_of(resource)
+        self._leave(key)
+        self._claims[key] = claim = self._claim(resource)
+        self._interests[key] = self.of(resource)
+        for place in self._index(key, claim):
+            self._places[place].add(key)
+
+    def forget(self, key: Key) -> None:
+        """The FeatureSet is gone."""
+        self._leave(key)
+        for table in (self._known, self._claims, self._interests):
+            table.pop(key, None)
 
     def of(self, resource: Object) -> Interest:
         """The topics of its spec and of its status, and the consumer group of what is served."""
@@ -49,29 +64,39 @@ class Interests:
         group = consumer_group(meta["namespace"], meta["name"], revision) if revision else None
         return Interest(frozenset(names), known.source or (used[0] if used else None), group)
 
-    def claims(self, but: Key) -> tuple[Claim, ...]:
-        """Those of all other known FeatureSets."""
-        return tuple(self._claim(other) for other in self._store.featuresets() if key_of(other) != but)
+    def all(self) -> Iterable[Interest]:
+        """Those of all FeatureSets."""
+        return self._interests.values()
 
-    def sharing(self, key: Key, resources: Iterable[Object | None]) -> list[Key]:
-        """Other FeatureSets that use a topic, or the name, of one of these states of a FeatureSet."""
-        topics = {topic.name for resource in resources if resource for topic in self._claim(resource).topics}
-        topics.discard(self._settings.dead_letter_topic)  # everybody's
-        found: list[Key] = []
-        for other in self._store.featuresets():
-            place = key_of(other)
-            shared = not topics.isdisjoint(topic.name for topic in self._claim(other).topics)
-            if place != key and (shared or place.name == key.name):
-                found.append(place)
-        return found
+    def sharing(self, key: Key) -> list[Key]:
+        """The other FeatureSets that use one of its topics, or its name."""
+        claim = self._claims.get(key)
+        if claim is None:
+            return []
+        places = {f"name {key.name}", *(f"topic {topic.name}" for topic in claim.topics)}
+        if claim.topics and claim.topics[0].name == self._settings.dead_letter_topic:
+            return [other for other in self._claims if other != key]
+        found = set().union(*(self._places.get(place, ()) for place in places))
+        return sorted(found - {key})
 
-    def all(self) -> list[Interest]:
-        """Those of all known FeatureSets."""
-        return [self.of(resource) for resource in self._store.featuresets()]
+    def claims(self, key: Key) -> tuple[Claim, ...]:
+        """What those claim."""
+        return tuple(self._claims[other] for other in self.sharing(key))
 
-    def forget(self, key: Key) -> None:
-        """The FeatureSet is gone."""
-        self._known.pop(key, None)
+    def _index(self, key: Key, claim: Claim) -> list[str]:
+        """Where others find it. The topic of dead letters is everybody's: it only matters to whom it is the source."""
+        names = [topic.name for i, topic in enumerate(claim.topics) if i == 0 or not self._is_dead_letters(topic)]
+        return [f"name {key.name}", *(f"topic {name}" for name in names)]
+
+    def _is_dead_letters(self, topic: Topic) -> bool:
+        return topic.name == self._settings.dead_letter_topic
+
+    def _leave(self, key: Key) -> None:
+        claim = self._claims.get(key)
+        for place in self._index(key, claim) if claim is not None else ():
+            self._places[place].discard(key)
+            if not self._places[place]:
+                del self._places[place]
 
     def _claim(self, resource: Object) -> Claim:
         """What its status says it uses is claimed too, though not how it is: the spec may be invalid just now."""
@@ -95,11 +120,8 @@ class Interests:
         key, meta = key_of(resource), resource["metadata"]
         uid, generation = str(meta.get("uid")), int(meta.get("generation") or 0)
         known = self._known.get(key)
-        if known is not None and (known.uid, known.generation) == (uid, generation):
-            return known
-        if "spec" not in resource:
-            return known if known is not None and known.uid == uid else _Known(uid, generation)
-        self._known[key] = known = self._compiled(uid, generation, resource)
+        if known is None or (known.uid, known.generation) != (uid, generation):
+            self._known[key] = known = self._compiled(uid, generation, resource)
         return known
 
     def _compiled(self, uid: str, generation: int, resource: Object) -> _Known:

@@ -89,6 +89,20 @@ async def _lead(
     if not await _unless_stopped(stop, _wait_for_crds(client, settings)):
         return 0
     engine = Engine(settings, client, admin, lease, env.get(VARIABLE, ""))
+    _check(checks, engine)
+    try:
+        started = await _unless_stopped(stop, engine.start())
+    except ApiError as error:
+        _log.error("the resources cannot be listed: %s", error)
+        return 1
+    if not started:
+        await engine.stop(0.0)
+        return 0
+    return await _watch(settings, engine, stop)
+
+
+def _check(checks: health.Health, engine: Engine) -> None:
+    """What a leader's liveness is."""
     queue, store = engine.queue, engine.store
     checks.live["reconcile"] = health.no_longer_than(
         health.STUCK_SECONDS, lambda: queue.oldest_work_seconds, "a reconcile has been running"
@@ -96,23 +110,21 @@ async def _lead(
     checks.live["watch"] = health.no_longer_than(
         BLIND_SECONDS, store.blind_seconds, "the watch has not told of a change that a list shows"
     )
-    try:
-        await engine.start()
-    except ApiError as error:
-        _log.error("the resources cannot be listed: %s", error)
-        return 1
+
+
+async def _watch(settings: Settings, engine: Engine, stop: asyncio.Event) -> int:
+    """Runs kopf until the signal to stop, or until kopf cannot go on; drains the engine in between."""
     end_watch, ready = asyncio.Event(), asyncio.Event()
     watch = asyncio.create_task(handlers.run(engine.router, settings.namespaces, end_watch, ready))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([asyncio.create_task(ready.wait()), watch], return_when=asyncio.FIRST_COMPLETED)
+    stopped, is_ready = asyncio.create_task(stop.wait()), asyncio.create_task(ready.wait())
+    await asyncio.wait([is_ready, watch, stopped], return_when=asyncio.FIRST_COMPLETED)
     _on_signals(stop)  # kopf has put its own in place, which would not drain
     await asyncio.wait([watch, stopped], return_when=asyncio.FIRST_COMPLETED)
-    code = 0
-    if not stop.is_set():
-        code = _why(watch)
+    code = 0 if stop.is_set() else _why(watch)
     await engine.stop(DRAIN_SECONDS)
     end_watch.set()
     stopped.cancel()
+    is_ready.cancel()
     await asyncio.wait([watch], timeout=2.0)
     return code
 
@@ -159,6 +171,7 @@ async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) 
         task.result()
         return True
     task.cancel()
+    await asyncio.wait([task])
     return False
 
 

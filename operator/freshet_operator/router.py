@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
+from freshet_operator.api.kinds import FEATURESET
+from freshet_operator.interest import Interests
 from freshet_operator.model import Key, Object
 from freshet_operator.names import LABEL_FEATURESET
 from freshet_operator.queue import WorkQueue
@@ -17,29 +19,19 @@ _SOON_SECONDS = 0.2
 class Router:
     """Keeps the store up to date and adds keys."""
 
-    def __init__(
-        self,
-        queue: WorkQueue,
-        store: Store,
-        serving: Key,
-        learn: Callable[[Object], None],
-        sharing: Callable[[Key, tuple[Object | None, ...]], list[Key]],
-    ) -> None:
-        """`learn` sees every whole resource; `sharing` names the FeatureSets that share topics or a name with these
-        states of another.
-        """
+    def __init__(self, queue: WorkQueue, store: Store, interests: Interests, serving: Key) -> None:
         self._queue = queue
         self._store = store
+        self._interests = interests
         self._serving = serving
-        self._learn = learn
-        self._sharing = sharing
         self._children: dict[str, int] = {}
 
     def resource(self, resource: Object, deleted: bool) -> None:
         """The watch of FeatureSets or Experiments has told something."""
-        self._learn(resource)
         now = remembered(resource)
         before = self._store.told(now, deleted)
+        if not deleted:
+            self._interests.learn(resource)
         self.changed(key_of(resource), before, None if deleted else now)
 
     def listed(self, resources: Iterable[Object]) -> None:
@@ -49,20 +41,22 @@ class Router:
 
     def changed(self, key: Key, before: Object | None, now: Object | None) -> None:
         """A resource differs from what was known."""
+        if now is None:
+            self._tell_others(key)
+            self._interests.forget(key)
         if before is None or now is None:
             self._queue.reset(key)
             self._queue.add(self._serving, _SOON_SECONDS)
-            self._tell_others(key, before, now)
+            self._tell_others(key)
         elif _asked(before) != _asked(now):
             self._queue.reset(key)
-            self._tell_others(key, before, now)
+            self._tell_others(key)
         elif _beside(before) != _beside(now):
             self._queue.add(key)
 
     def child(self, item: Object, deleted: bool) -> None:
         """The watch of a kind of children has told something."""
         meta = item["metadata"]
-        name = (meta.get("labels") or {}).get(LABEL_FEATURESET)
         uid = str(meta.get("uid"))
         if deleted:
             self._children.pop(uid, None)
@@ -71,13 +65,19 @@ class Router:
             if self._children.get(uid) == print_now:
                 return
             self._children[uid] = print_now
-        if name:
+        for name in _featuresets(meta):
             self._queue.add(Key("FeatureSet", meta["namespace"], name), _SOON_SECONDS)
 
-    def _tell_others(self, key: Key, before: Object | None, now: Object | None) -> None:
-        if key.kind == "FeatureSet":
-            for other in self._sharing(key, (before, now)):
-                self._queue.add(other, _SOON_SECONDS)
+    def _tell_others(self, key: Key) -> None:
+        for other in self._interests.sharing(key):
+            self._queue.add(other, _SOON_SECONDS)
+
+
+def _featuresets(meta: Object) -> set[str]:
+    """Whose child it is: by its label, and by its owner for one whose label was edited."""
+    owners = {owner["name"] for owner in meta.get("ownerReferences") or () if owner.get("kind") == FEATURESET.kind}
+    label = (meta.get("labels") or {}).get(LABEL_FEATURESET)
+    return owners | {label} if label else owners
 
 
 def _asked(resource: Object) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ and whether the watch is blind.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from freshet_operator import metrics
@@ -39,10 +39,6 @@ class Store:
         self._clock = clock
         self._entries: dict[Key, _Entry] = {}
         self._gone: dict[Key, float] = {}
-
-    def featuresets(self) -> Iterator[Object]:
-        """All known FeatureSets."""
-        return (entry.resource for key, entry in self._entries.items() if key.kind == "FeatureSet")
 
     def keys(self) -> list[Key]:
         """All known keys."""

@@ -113,5 +113,5 @@ def _status(status: Object) -> Object:
 
 def difference(found: Any, wanted: Any) -> str:
     """The lines in which two end states differ."""
-    texts = [json.dumps(state, indent=1, sort_keys=True).splitlines() for state in (wanted, found)]
-    return "\n".join(difflib.unified_diff(*texts, "wanted", "found", n=4, lineterm=""))
+    before, after = (json.dumps(state, indent=1, sort_keys=True).splitlines() for state in (wanted, found))
+    return "\n".join(difflib.unified_diff(before, after, "wanted", "found", n=4, lineterm=""))

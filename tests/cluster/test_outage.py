@@ -35,6 +35,27 @@ class Patient:
     """Seconds from the end of the outage to the desired state; None: never."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def muted(kube: Api, kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An operator whose watches say nothing any more, while there is something to say. From the first test on: it takes
+    minutes to be sure of that.
+    """
+    with (
+        namespaces(kube) as new_namespace,
+        installer(kube, kafka, lambda: tmp_path_factory.mktemp("operator"), new_namespace) as install,
+    ):
+        installation = install()
+        kube.create(featureset(installation.namespace, NAME, f"{installation.namespace}-events"))
+        installation.wait_condition(NAME, "TopicsReady", "True", seconds=60)
+        healthy = installation.operator.get("/livez")
+        assert healthy is not None
+        assert healthy.status == 200
+        installation.proxy.mute = True
+        note = {"metadata": {"annotations": {"seen": "never"}}}
+        kube.patch("FeatureSet", installation.namespace, NAME, note)
+        yield installation
+
+
 @pytest.fixture(scope="module")
 def patients(kube: Api, kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Patient]]:
     """All illnesses at the same time, each to an installation of its own: an hour of waiting in a minute."""
@@ -200,23 +221,16 @@ def test_what_went_in_a_watch_gap_is_noticed(kube: Api, install: Installer) -> N
     installation.until(lambda: child_names(kube, space, NAME) == before, 30, "all children are there again")
 
 
-def test_watches_that_say_nothing_any_more_are_noticed(kube: Api, install: Installer) -> None:
-    """The connection stays open and silent, as behind a load balancer that forgot it."""
-    installation = install()
-    kube.create(featureset(installation.namespace, NAME, f"{installation.namespace}-events"))
-    installation.wait_condition(NAME, "TopicsReady", "True", seconds=45)
-    healthy = installation.operator.get("/livez")
-    assert healthy is not None
-    assert healthy.status == 200
-    installation.proxy.mute = True
+def test_watches_that_say_nothing_any_more_are_noticed(muted: Installation) -> None:
+    """The connection stays open and silent, as behind a load balancer that forgot it: a kubelet has to be told."""
 
     def noticed() -> str:
-        if not installation.operator.alive:
+        if not muted.operator.alive:
             return "it ended"
-        answer = installation.operator.get("/livez")
+        answer = muted.operator.get("/livez")
         return "" if answer is None or answer.status == 200 else answer.body.decode()
 
-    told = eventually(noticed, 240, "/livez fails", story=installation.story)
+    told = eventually(noticed, 240, "/livez fails", story=muted.story)
     assert "watch" in told or told == "it ended"
 
 

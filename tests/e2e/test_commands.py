@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import Kubectl
+from tests.e2e.cluster import Kubectl, until
 from tests.e2e.conftest import Installation, namespace_of
 from tests.e2e.helm import ROOT
 from tests.e2e.traffic import Account
@@ -44,18 +44,17 @@ def test_the_event_of_the_readme_is_in_the_features_of_its_user(installation: In
     """As `curl` sends it and reads it."""
     event = {"event_id": f"evt_{time.time_ns()}", "user_id": "user_alice", "event_type": "purchase"}
     event |= {"device_type": "mobile", "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 5))}
-    url = installation.ingest.open()
-    answer = _curl("-X", "POST", f"{url}/ingest", "-d", json.dumps(event))
+    read = f"{installation.serving.open()}/features/user_alice"
+    before = _curl(read)["features"]["activity_count_1h"]["value"]
+    answer = _curl("-X", "POST", f"{installation.ingest.open()}/ingest", "-d", json.dumps(event))
     assert answer["accepted"] == 1, answer
-    url = installation.serving.open()
-    deadline = time.monotonic() + 10
-    while True:
-        answer = _curl(f"{url}/features/user_alice")
-        if answer["features"]["activity_count_1h"]["value"] == 1:
-            break
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.2)
-    assert answer["user_id"] == "user_alice"
+
+    def counted() -> bool:
+        answer = _curl(read)
+        assert answer["user_id"] == "user_alice"
+        return bool(answer["features"]["activity_count_1h"]["value"] == before + 1)
+
+    until(counted, 10, "the event is counted")
 
 
 def test_kubectl_get_tells_how_it_is(installation: Installation, example: Account) -> None:
@@ -87,10 +86,8 @@ def test_features_are_read_in_the_cluster(installation: Installation, example: A
 def test_an_experiment_says_that_it_is_not_run(installation: Installation, example: Account) -> None:
     installation.kubectl("-n", HERE, "apply", "-f", str(EXPERIMENT))
     try:
-        deadline = time.monotonic() + 20
-        while installation.kubectl.condition(HERE, "engagement-v2", "Ready", "experiment").get("reason") is None:
-            assert time.monotonic() < deadline, "no condition Ready"
-            time.sleep(0.3)
+        told = installation.kubectl.condition
+        until(lambda: told(HERE, "engagement-v2", "Ready", "experiment"), 20, "it says something")
         ready = installation.kubectl.condition(HERE, "engagement-v2", "Ready", "experiment")
         assert ready["reason"] == "NotImplemented", ready
     finally:

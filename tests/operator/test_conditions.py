@@ -138,6 +138,17 @@ def test_only_the_revisions_living_pods_count() -> None:
     assert conditions(status)["Serving"][0] == "True"
 
 
+def test_what_somebody_must_do_comes_before_what_passes() -> None:
+    world = World(featureset())
+    world.rest()
+    world.topics.clear()
+    world.pods = [pod(state=waiting("CreateContainerConfigError", 'secret "freshet-store" not found'))]
+    status = world.plan().status
+    assert conditions(status)["TopicsReady"] == ("False", "Creating")
+    assert (status["reason"], status["phase"]) == ("MissingSecret", "Pending")
+    assert conditions(status)["Progressing"] == ("False", "Blocked")
+
+
 def served(spec: Object | None = None, **metadata: Any) -> World:
     """A FeatureSet that has been brought up."""
     world = World(featureset(spec, **metadata))
@@ -236,6 +247,7 @@ def test_a_name_is_served_once() -> None:
     assert conditions(status)["ServingConfigured"] == ("False", "NameConflict")
     assert conditions(status)["Serving"] == ("False", "NameConflict")
     assert "games/clicks" in message(status, "ServingConfigured")
+    assert [event.reason for event in world.plan().events] == ["NameConflict"]
     assert world.plan().serving_changed
     for harmless in (replace(older, created="2027"), replace(older, deleting=True), replace(older, name="x")):
         world.claims = (harmless,)

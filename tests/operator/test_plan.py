@@ -169,6 +169,7 @@ def test_a_spec_that_cannot_be_used_changes_nothing(spec: Object, phase: str, re
     assert conditions(first.status)["ServingConfigured"][0] == "True"
     assert first.status["serving"] == {"version": "v1", "revision": REVISION}
     assert first.status["observedGeneration"] == 2
+    assert world.step().events == ()
     world.configure()
     assert world.entries == entries
     del world.children[DEPLOYMENT]
@@ -219,6 +220,19 @@ def test_with_its_last_valid_spec_lost_nothing_is_touched() -> None:
     assert conditions(planned.status)["Serving"][0] == "True"
 
 
+def test_the_last_valid_spec_is_one_of_what_is_served() -> None:
+    world = served()
+    kept = next(item for (kind, _), item in world.children.items() if kind == "ControllerRevision")
+    newer = copy.deepcopy(kept)
+    newer["metadata"] |= {"name": "clicks-ffffffffff", "uid": "newer"}
+    newer |= {"revision": 9, "data": {"spec": {**featureset()["spec"], **changed_definition()}}}
+    world.children["ControllerRevision", "clicks-ffffffffff"] = newer
+    world.resource = edited(world.resource, {"features": []})
+    planned = world.rest()
+    assert planned.status["lastValid"]["name"] == kept["metadata"]["name"]
+    assert planned.status["versions"][0]["revision"] == REVISION
+
+
 def test_deployment_fields_apply_in_place() -> None:
     world = served()
     world.resource = edited(world.resource, {"processor": {"minReplicas": 3, "maxReplicas": 4}})
@@ -256,6 +270,8 @@ def test_paused_nothing_is_written_but_the_status() -> None:
     assert DEPLOYMENT not in world.children
     assert world.entries == before
     assert planned.status["phase"] == "Paused"
+    assert planned.status["lastValid"]["generation"] == 1
+    assert conditions(planned.status)["ServingConfigured"] == ("True", "Acked")
     assert conditions(planned.status)["Paused"] == ("True", "UserRequested")
     assert "finalizers" not in world.resource["metadata"]
     world.resource["metadata"]["annotations"] = {}

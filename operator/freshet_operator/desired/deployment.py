@@ -21,29 +21,7 @@ def deployment(featureset: FeatureSet, resource: Object, settings: Settings, rep
     template = settings.processor
     revision = featureset.definition.revision
     name = names.child(featureset.name, revision)
-    variables, mounts, volumes = pods.kafka_config(template)
-    literals = {
-        **variables,
-        "FRESHET_MANIFESTS": f"{pods.MANIFEST_FOLDER}/{pods.MANIFEST_FILE}",
-        "FRESHET_KAFKA": template.kafka or settings.kafka,
-        "FRESHET_DEAD_LETTER_TOPIC": settings.dead_letter_topic,
-        "FRESHET_METRICS_PORT": str(settings.processor_metrics_port),
-    }
-    processor = pods.container(template, "processor", ["freshet", "processor"], pods.environment(settings, literals))
-    manifest = {"name": "manifest", "mountPath": pods.MANIFEST_FOLDER, "readOnly": True}
-    processor |= {
-        "ports": [{"name": "metrics", "containerPort": settings.processor_metrics_port, "protocol": "TCP"}],
-        "volumeMounts": [manifest, *mounts, *processor["volumeMounts"]],
-        **_probes(),
-    }
-    spec = pods.pod_spec(
-        template,
-        names.service_account(featureset.name),
-        processor,
-        [{"name": "manifest", "configMap": {"name": name}}, *volumes],
-    )
     chosen = pods.selector(featureset.name, revision)
-    spec |= {"terminationGracePeriodSeconds": _GRACE_SECONDS, "topologySpreadConstraints": [_spread(chosen)]}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -59,10 +37,33 @@ def deployment(featureset: FeatureSet, resource: Object, settings: Settings, rep
                     "labels": pods.pod_labels(template, featureset.name, revision),
                     "annotations": {**template.pod_annotations, CONFIG_HASH: config},
                 },
-                "spec": spec,
+                "spec": _pod(featureset, settings, name, chosen),
             },
         },
     }
+
+
+def _pod(featureset: FeatureSet, settings: Settings, name: str, chosen: Object) -> Object:
+    """Spec of a processor pod; `name` is that of the ConfigMap with the manifest."""
+    template = settings.processor
+    variables, mounts, volumes = pods.kafka_config(template)
+    literals = {
+        **variables,
+        "FRESHET_MANIFESTS": f"{pods.MANIFEST_FOLDER}/{pods.MANIFEST_FILE}",
+        "FRESHET_KAFKA": template.kafka or settings.kafka,
+        "FRESHET_DEAD_LETTER_TOPIC": settings.dead_letter_topic,
+        "FRESHET_METRICS_PORT": str(settings.processor_metrics_port),
+    }
+    processor = pods.container(template, "processor", ["freshet", "processor"], pods.environment(settings, literals))
+    manifest = {"name": "manifest", "mountPath": pods.MANIFEST_FOLDER, "readOnly": True}
+    processor |= {
+        "ports": [{"name": "metrics", "containerPort": settings.processor_metrics_port, "protocol": "TCP"}],
+        "volumeMounts": [manifest, *mounts, *processor["volumeMounts"]],
+        **_probes(),
+    }
+    mounted = [{"name": "manifest", "configMap": {"name": name}}, *volumes]
+    spec = pods.pod_spec(template, names.service_account(featureset.name), processor, mounted)
+    return spec | {"terminationGracePeriodSeconds": _GRACE_SECONDS, "topologySpreadConstraints": [_spread(chosen)]}
 
 
 def _strategy() -> Object:

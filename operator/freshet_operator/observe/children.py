@@ -52,7 +52,7 @@ class ChildReader:
 
     async def _take(self) -> Snapshot:
         if self._taking is None:
-            self._taking = asyncio.ensure_future(take(self._client, self._namespaces))
+            self._taking = asyncio.ensure_future(take(self._client, self._namespaces, self._clock()))
             self._taking.add_done_callback(self._taken)
         return await asyncio.shield(self._taking)
 

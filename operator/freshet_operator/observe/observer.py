@@ -63,7 +63,6 @@ class Observer:
     def forget(self, key: Key) -> None:
         """The FeatureSet is gone."""
         self._scraper.forget(key)
-        self._interests.forget(key)
 
     def _is_terminating(self, namespace: str) -> bool:
         since = self._terminating.get(namespace)

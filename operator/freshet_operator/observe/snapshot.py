@@ -6,7 +6,6 @@ Held as compressed JSON: parsed objects would take twenty times the memory.
 from __future__ import annotations
 
 import json
-import time
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -38,9 +37,9 @@ class Snapshot:
         return [json.loads(zlib.decompress(text)) for text in self._texts.get((namespace, name), ())]
 
 
-async def take(client: Client, namespaces: tuple[str | None, ...]) -> Snapshot:
+async def take(client: Client, namespaces: tuple[str | None, ...], now: float) -> Snapshot:
     """Lists everything. Raises ApiError; a snapshot is never half."""
-    snapshot = Snapshot(time.monotonic())
+    snapshot = Snapshot(now)
     for namespace in namespaces:
         async for page in client.pages(FEATURESET, namespace):
             for item in page:

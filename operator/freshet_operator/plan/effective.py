@@ -77,9 +77,8 @@ def _applied(resource: Object) -> tuple[Effective | None, Verdict | None]:
 
 def _kept(resource: Object, children: Iterable[Object]) -> Iterator[Effective]:
     """The specs that could be used, last one first."""
-    last = ((resource.get("status") or {}).get("lastValid") or {}).get("name")
     revisions = [one for one in children if one.get("kind") == "ControllerRevision" and is_ours(resource, one)]
-    revisions.sort(key=lambda one: (one["metadata"]["name"] == last, int(one.get("revision") or 0)), reverse=True)
+    revisions.sort(key=lambda one: int(one.get("revision") or 0), reverse=True)
     served = served_revision(resource)
     for one in revisions:
         candidate = with_spec_of(resource, one.get("data") or {}, int(one.get("revision") or 0))

@@ -16,6 +16,7 @@ from freshet.runtime.settings import (
     ConfigurationError,
     IngestSettings,
     KafkaSettings,
+    LiveSettings,
     ProcessorSettings,
     ServiceSettings,
     ServingSettings,
@@ -64,6 +65,35 @@ def test_all_problems_come_at_once() -> None:
     assert "secret" not in str(serving.value)
     with pytest.raises(ConfigurationError, match="FRESHET_KAFKA is not set"):
         IngestSettings.from_environment({})
+
+
+@pytest.mark.parametrize("service", [IngestSettings, ServingSettings])
+def test_feature_sets_come_from_files_or_from_a_config_map(service: type[LiveSettings]) -> None:
+    base = {name: value for name, value in BASE.items() if name != "FRESHET_MANIFESTS"}
+    live = {**base, "FRESHET_CONFIG_MAP": "freshet-system/freshet-featuresets", "FRESHET_CONFIG_DIR": "/not/there"}
+    found = service.from_environment({**live, "FRESHET_ADMIN_PORT": "8084", "FRESHET_MANIFESTS": " "})
+    assert (found.live, found.config_map, found.admin_port) == (True, ("freshet-system", "freshet-featuresets"), 8084)
+    files = service.from_environment(BASE)
+    assert (files.live, files.admin_port) == (False, None)
+    with pytest.raises(ConfigurationError, match="come from one of them: unset one"):
+        service.from_environment({**live, "FRESHET_MANIFESTS": "."})
+    with pytest.raises(ConfigurationError, match="on a cluster FRESHET_CONFIG_MAP and FRESHET_CONFIG_DIR"):
+        service.from_environment(base)
+    for bad in ("name", "a/b/c", "A/b", "a/", "a/../b"):
+        with pytest.raises(ConfigurationError, match="form namespace/name"):
+            service.from_environment({**live, "FRESHET_CONFIG_MAP": bad})
+
+
+def test_a_processor_reads_files_only() -> None:
+    with pytest.raises(ConfigurationError, match="FRESHET_MANIFESTS is not set"):
+        ProcessorSettings.from_environment({**BASE, "FRESHET_MANIFESTS": "", "FRESHET_CONFIG_MAP": "a/b"})
+
+
+@pytest.mark.parametrize(("given", "manages"), [("false", False), ("TRUE", True), ("", True)])
+def test_who_makes_topics(given: str, manages: bool) -> None:
+    assert IngestSettings.from_environment({**BASE, "FRESHET_MANAGE_TOPICS": given}).manage_topics is manages
+    with pytest.raises(ConfigurationError, match="not one of true, false"):
+        IngestSettings.from_environment({**BASE, "FRESHET_MANAGE_TOPICS": "no"})
 
 
 def test_secrets_are_masked() -> None:
