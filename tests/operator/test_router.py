@@ -186,3 +186,12 @@ def test_dead_letters_are_everybodys_unless_they_are_a_source() -> None:
     interests.learn(fs("c", topic="dead-letter-queue"))
     assert [claim.name for claim in interests.claims(A)] == ["c"]
     assert [claim.name for claim in interests.claims(Key("FeatureSet", "shop", "c"))] == ["a", "b"]
+
+
+def test_a_child_whose_label_was_edited_is_its_owners() -> None:
+    def test(told: Told) -> None:
+        owned = {"labels": {LABEL_FEATURESET: "else"}, "ownerReferences": [{"kind": "FeatureSet", "name": "a"}]}
+        told.router.child(child("ServiceAccount", metadata=owned), deleted=False)
+        assert told.added() == {A, Key("FeatureSet", "shop", "else")}
+
+    in_loop(test)
