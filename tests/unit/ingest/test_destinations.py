@@ -48,6 +48,25 @@ def test_a_request_says_which_topic_it_means() -> None:
         destinations.choose({"topic": "cards", "featureset": "a"})
 
 
+def test_other_feature_sets_later() -> None:
+    users, cards = featureset("users", "a"), featureset("cards", "b", entity="card", key="card")
+    nothing = Destinations([])
+    with pytest.raises(Problem, match="no FeatureSet is applied yet") as none:
+        nothing.choose({})
+    assert none.value.status == 503
+    first, refused = nothing.then([users, cards])
+    assert refused == {}
+    rival = featureset("users", "0", key="other")
+    second, refused = first.then([rival, users, cards])
+    assert list(refused) == ["0"]
+    assert "one of them needs another topic" in refused["0"]
+    assert second.choose({"topic": "users"}).featuresets == ["a"]
+    assert second.choose({"topic": "cards"}) is first.choose({"topic": "cards"})
+    third, refused = second.then([rival])
+    assert (refused, [one.topic for one in third.all]) == ({}, ["users"])
+    assert third.then([])[0].all == []
+
+
 def test_managed_topics() -> None:
     plain = featureset("events")
     wanted = wanted_topics([plain, featureset("events", "other")], "dead-letters")

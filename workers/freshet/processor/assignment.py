@@ -65,6 +65,10 @@ class Assignment:
         paused = [place for place in places if place.partition in self.waiting]
         if paused:
             self._consumer.pause(paused)
+        # A partition that was paused when it was taken away comes back paused: the client remembers it.
+        taken = [TopicPartition(self._topic, p) for p in self.runners if p in {place.partition for place in places}]
+        if taken:
+            self._consumer.resume(taken)
 
     def dropped(self, partitions: Iterable[int]) -> None:
         """These are no longer ours; whatever is in memory is forgotten."""
