@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 DURATION ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check check-charts e2e e2e-long scale-operator crds format bench lock clean
+.PHONY: help setup demo test test-long test-cluster check check-charts e2e e2e-long scale-operator crds format bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ test: $(STAMP) ## All tests, on real embedded servers
 
 check-charts: $(CHARTS_STAMP) ## The chart under Helm 3 and 4, the images' and the workflows' files
 	$(CHARTS)/bin/pytest -c charts/tests/pytest.ini charts/tests
+
+test-cluster: $(STAMP) ## The operator against the API server of KUBECONFIG
+	REQUIRE_ALL=1 $(BIN)/pytest tests/cluster
 
 # The short form: a user's commands, what is refused, what is killed.
 E2E := $(addprefix tests/e2e/test_,commands.py refused.py faults.py)

@@ -122,6 +122,7 @@ def _fill(api: Api, run: Run) -> None:
 
 
 def _wait(run: Run, look: Callable[[], bool], seconds: float, what: str) -> None:
+    _console.print(f"waiting: {what}")
     with _console.status(f"{what} …"):
         end = time.monotonic() + seconds
         while not look():

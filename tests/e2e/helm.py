@@ -42,9 +42,9 @@ class Release:
         options = ["--install", "--create-namespace", "--wait", "--timeout", "6m"]
         return self("upgrade", self.name, str(CHART), *options, *self._values(), *self._set(tag, values))
 
-    def upgrade(self, *values: str, tag: str | None = None, wait: bool = True) -> str:
-        """The same on what is there; values of earlier upgrades are forgotten."""
-        options = ["--wait", "--timeout", "6m"] if wait else []
+    def upgrade(self, *values: str, tag: str | None = None, wait: bool = True, given: tuple[str, ...] = ()) -> str:
+        """The same on what is there, and options of helm; values of earlier upgrades are forgotten."""
+        options = ["--wait", "--timeout", "6m", *given] if wait else list(given)
         return self("upgrade", self.name, str(CHART), *options, *self._values(), *self._set(tag, values))
 
     def is_deployed(self) -> bool:

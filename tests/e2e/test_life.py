@@ -70,15 +70,18 @@ def test_delete_frees_the_data(installation: Installation, featuresets: FeatureS
 
 @pytest.mark.e2e_long
 def test_more_processors_for_more_lag(installation: Installation, featuresets: FeatureSets) -> None:
-    """Processors that get a twentieth of a CPU, and a day's events at once."""
+    """A processor that gets a twentieth of a CPU comes back to a topic that went on without it."""
     kubectl, here = installation.kubectl, featuresets.namespace
-    limit = {"type": "Container", "default": {"cpu": "100m"}, "defaultRequest": {"cpu": "20m"}}
+    limit = {"type": "Container", "default": {"cpu": "50m"}, "defaultRequest": {"cpu": "20m"}}
     meta = {"name": "slow", "namespace": here}
     kubectl.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": meta, "spec": {"limits": [limit]}})
     try:
         size = {"minReplicas": 1, "maxReplicas": 3, "targetLag": 500}
         account = featuresets.ready("growing", seconds=240, processor=size)
-        account.send(150_000)
+        featuresets.patch("growing", {"spec": {"suspend": True}})
+        kubectl.wait_condition(here, "growing", "Paused", "True", "Suspended")
+        account.send(300_000)
+        featuresets.patch("growing", {"spec": {"suspend": False}})
 
         def replicas() -> int:
             return int(featuresets.deployment("growing")["spec"]["replicas"])

@@ -36,9 +36,9 @@ def test_deleted_and_edited_children_are_repaired(installation: Installation, fe
     children = _children(installation, featuresets)
     times: dict[str, float] = {}
     for child in children:
-        times[f"{child.kind} edited"] = _edited(installation.kubectl, child)
-        times[f"{child.kind} deleted"] = _deleted(installation.kubectl, child)
-    print("\n".join(f"{what:28} {seconds:5.2f} s" for what, seconds in times.items()))
+        times[f"{child.kind} {child.name} edited"] = _edited(installation.kubectl, child)
+        times[f"{child.kind} {child.name} deleted"] = _deleted(installation.kubectl, child)
+    print("\n".join(f"{seconds:5.2f} s  {what}" for what, seconds in times.items()))
     found = sorted(times.values())
     p95 = found[math.ceil(0.95 * len(found)) - 1]
     print(f"p95 {p95:.2f} s of {len(found)}")

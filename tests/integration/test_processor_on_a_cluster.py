@@ -97,7 +97,7 @@ def test_it_waits_for_its_topic_and_for_partitions(
     settings = KafkaSettings(bootstrap=kafka.bootstrap)
     stores.ensure_topics(stores.admin(settings), [featureset], "dead-letter-queue", replication=1)
     eventually(lambda: processors.ready(url)[1].get("partitions") == [0, 1, 2], "it has all partitions", 30)
-    assert processors.ready(url)[0] == 200
+    eventually(lambda: processors.ready(url)[0] == 200, "it is ready", 5)
 
     producer = stores.producer(settings)
     for i in range(2000):
