@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300, help="FeatureSets (300)")
     parser.add_argument("--idle", type=float, default=600, help="seconds without a change (600)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # in order: what was made in the cluster goes
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kafka = stack.enter_context(EmbeddedKafka(folder / "kafka"))

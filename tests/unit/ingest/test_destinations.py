@@ -56,10 +56,10 @@ def test_other_feature_sets_later() -> None:
     assert none.value.status == 503
     first, refused = nothing.then([users, cards])
     assert refused == {}
-    rival = featureset("users", "0", key="other")
+    rival = featureset("users", "rival", key="other")
     second, refused = first.then([rival, users, cards])
-    assert list(refused) == ["0"]
-    assert "one of them needs another topic" in refused["0"]
+    assert list(refused) == ["rival"]
+    assert "one of them needs another topic" in refused["rival"]
     assert second.choose({"topic": "users"}).featuresets == ["a"]
     assert second.choose({"topic": "cards"}) is first.choose({"topic": "cards"})
     third, refused = second.then([rival])
