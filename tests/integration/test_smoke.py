@@ -102,6 +102,7 @@ def restart(stack: Stack, name: str) -> None:
 
 
 def test_everything_is_green_with_all_addresses_and_the_manifest(options: Options, stack: Stack) -> None:
+    eventually(lambda: not service(stack, "serving").ready()[1]["incomplete_partitions"], "partitions complete", 60)
     report = run(options)
     assert failures(report) == {}
     absent = {number for number, status in statuses(report).items() if status is Status.ABSENT}
