@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import pytest
 
-from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey, NotInstalled
+from freshet.dev.servers import EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey, NotInstalled
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 _numbers = itertools.count()
-Server = TypeVar("Server", EmbeddedKafka, EmbeddedValkey)
+Server = TypeVar("Server", EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,6 +55,24 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
     """A Valkey for the whole run: tests use a namespace of their own (`unique`) and never flush it."""
     yield from _serve(EmbeddedValkey(tmp_path_factory.mktemp("valkey")))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL for the whole run; tests use databases of their own (`database`)."""
+    yield from _serve(EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), config={"fsync": "off"}))
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> str:
+    """URL of an empty database of this test alone."""
+    return postgres.create(f"d{next(_numbers)}")
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL that this test may stop, kill and restart."""
+    yield from _serve(EmbeddedPostgres(tmp_path / "postgres"))
 
 
 @pytest.fixture

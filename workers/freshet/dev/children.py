@@ -24,9 +24,13 @@ _running: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
 def spawn(
-    argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    argv: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    user: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a child whose output is appended to the file `log`.
+    """Starts a child whose output is appended to the file `log`; `user` is a uid to run as, which only root can give.
 
     On Linux the child also ends when the *thread* that called this ends, so call it from a thread that lives as long as
     the child is meant to. Raises OSError where the program cannot be started.
@@ -49,6 +53,9 @@ def spawn(
             cwd=folder,
             start_new_session=True,
             preexec_fn=bind_to_parent,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
         )
     _running.add(child)
     return child

@@ -2,6 +2,7 @@
 
 from freshet.dev.errors import NotInstalled, ServerFailed
 from freshet.dev.kafka_server import EmbeddedKafka
+from freshet.dev.postgres_server import EmbeddedPostgres
 from freshet.dev.valkey_server import EmbeddedValkey
 
-__all__ = ["EmbeddedKafka", "EmbeddedValkey", "NotInstalled", "ServerFailed"]
+__all__ = ["EmbeddedKafka", "EmbeddedPostgres", "EmbeddedValkey", "NotInstalled", "ServerFailed"]

@@ -23,6 +23,7 @@ from freshet.runtime.variables import (
     number,
     optional_text,
     paths,
+    postgres_url,
     redis_url,
     servers,
     text,
@@ -212,6 +213,8 @@ class ProcessorSettings(ServiceSettings):
     kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
     redis: str = field(metadata=_from("FRESHET_REDIS", redis_url))
     """The online store: redis://, rediss:// or redis+cluster://host:port."""
+    postgres: str | None = field(default=None, metadata=_from("FRESHET_POSTGRES", postgres_url))
+    """The history database: where states come back from that the store has lost. None: from Kafka alone."""
     featureset: str | None = field(default=None, metadata=_from("FRESHET_FEATURESET", optional_text))
     """Which FeatureSet of the manifests this process works on; may be left out if they hold just one."""
     dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
@@ -231,6 +234,8 @@ class ServingSettings(LiveSettings):
 
     redis: str = field(metadata=_from("FRESHET_REDIS", redis_url))
     """The online store: redis://, rediss:// or redis+cluster://host:port."""
+    postgres: str | None = field(default=None, metadata=_from("FRESHET_POSTGRES", postgres_url))
+    """The history database: last known values while the store or a partition cannot answer. None: 503 then."""
     host: str = field(default="0.0.0.0", metadata=_from("FRESHET_HOST", text))  # noqa: S104  # it is a network service
     """Address that features are read on."""
     port: int = field(default=8083, metadata=_from("FRESHET_PORT", number(0, 65535)))

