@@ -23,7 +23,7 @@ _NOBODY = 65534
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """A PostgreSQL whose data and log are in one folder; crash-safe as a real one, reached over TCP without password."""
+    """A PostgreSQL whose data and log are in one folder; crash-safe as a real one, reached over TCP, no password."""
 
     name = "PostgreSQL"
     _patience_seconds = 60
