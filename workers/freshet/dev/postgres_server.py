@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import signal
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -58,11 +60,22 @@ class EmbeddedPostgres(EmbeddedServer):
         if self.port == 0:
             (self.port,) = free_ports(1)
         data = self._prepared()
-        # A crash as SIGKILL of the first process leaves a lock file with its number, which may be another's by then.
-        (data / "postmaster.pid").unlink(missing_ok=True)
         options = [part for name, value in self._config.items() for part in ("-c", f"{name}={value}")]
         command = [str(_programs() / "postgres"), "-D", str(data), "-p", str(self.port), *options]
         self._process = spawn(command, self.log, folder=data, user=self._user)
+
+    def kill(self) -> None:
+        """Ends all of its processes at once, as a machine that loses power would.
+
+        The first one alone would leave others that still write while a new server starts.
+        """
+        first = self.process.pid
+        os.kill(first, signal.SIGSTOP)  # so that it starts no more
+        children = Path(f"/proc/{first}/task/{first}/children")
+        for child in children.read_text().split() if children.exists() else []:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        super().kill()
 
     def _prepared(self) -> Path:
         data = self.folder / "data"
