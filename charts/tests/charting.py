@@ -43,9 +43,9 @@ def _merged(low: Object, high: Object) -> Object:
     return result
 
 
-def run(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, given: str | None = None, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Ends with the output, whatever the exit code."""
-    return subprocess.run(arguments, input=given, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(arguments, input=given, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
 def helm3(values: Object, *options: str, command: tuple[str, ...] = ("template", RELEASE)) -> str:

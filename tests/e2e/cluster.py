@@ -19,6 +19,7 @@ Object = dict[str, Any]
 Found = TypeVar("Found")
 
 _NOT_FOUND = "(NotFound)"
+_EVENTS = "get events --sort-by=.lastTimestamp"
 _FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
@@ -213,3 +214,17 @@ def dump(kubectl: Kubectl, folder: Path, namespaces: list[str], operator: str) -
         except (Refused, subprocess.TimeoutExpired) as error:
             text = f"cannot be had: {error}\n"
         (folder / f"{name}.txt").write_text(text)
+
+
+def glance(kubectl: Kubectl, namespaces: list[str]) -> str:
+    """How FeatureSets and pods are, and the last events: a page, for those who have only the log."""
+    text = []
+    for namespace in namespaces:
+        for command, lines in (("get fs -o wide", 20), ("get pods -o wide", 40), (_EVENTS, 25)):
+            text.append(f"$ kubectl -n {namespace} {command}")
+            try:
+                said = kubectl("-n", namespace, *command.split(), seconds=30)
+            except (Refused, subprocess.TimeoutExpired) as error:
+                said = f"cannot be had: {error}"
+            text += said.splitlines()[-lines:]
+    return "\n".join(text)

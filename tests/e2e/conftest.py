@@ -21,7 +21,7 @@ import pytest
 
 from tests.conftest import REQUIRE_ALL
 from tests.e2e import images
-from tests.e2e.cluster import Door, Kubectl, Object, Refused, door, dump, until
+from tests.e2e.cluster import Door, Kubectl, Object, Refused, door, dump, glance, until
 from tests.e2e.helm import Release
 from tests.e2e.traffic import Account, featureset
 
@@ -51,8 +51,9 @@ def pytest_runtest_makereport(
     if report.failed and report.when in ("setup", "call"):
         module = item.nodeid.partition("::")[0].rpartition("/")[2].removesuffix(".py")
         folder = DUMP / re.sub(r"[^\w.-]+", "-", item.nodeid.rpartition("/")[2])
-        dump(Kubectl(), folder, [NAMESPACE, namespace_of(module)], NAMESPACE)
-        report.sections.append(("cluster", f"written to {folder}"))
+        kubectl, namespaces = Kubectl(), [NAMESPACE, namespace_of(module)]
+        dump(kubectl, folder, namespaces, NAMESPACE)
+        report.sections.append((f"cluster, all of it in {folder}", glance(kubectl, namespaces)))
     return report
 
 
