@@ -76,7 +76,7 @@ def apply_crds(api: Api) -> None:
     def established() -> bool:
         found = [api.find("CustomResourceDefinition", "", name) for name in names]
         return all(
-            any(c["type"] == "Established" and c["status"] == "True" for c in crd["status"]["conditions"])
+            any(c["type"] == "Established" and c["status"] == "True" for c in crd["status"].get("conditions") or ())
             for crd in found
         )
 
