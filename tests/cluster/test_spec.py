@@ -74,6 +74,7 @@ def test_a_change_that_is_no_new_definition_is_made_in_place(kube: Api, shared: 
 def test_a_typo_is_told_and_the_last_valid_spec_is_kept_true(kube: Api, shared: Installation, made: Object) -> None:
     name = _name(made)
     before = child_names(kube, shared.namespace, name)
+    shared.until(lambda: _served(kube, shared, made), 20, "it is served")
     _replace(kube, typo(made))
     condition = shared.wait_condition(name, "Ready", "False", "InvalidSpec")
     assert "spnet_24h" in condition["message"]
