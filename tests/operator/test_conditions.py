@@ -26,9 +26,7 @@ from tests.operator.pure import (
     topic_seen,
     topics_seen,
 )
-from tests.operator.world import World
-
-REVISION = featureset_of(featureset()).definition.revision
+from tests.operator.world import REVISION, World, served
 
 
 def deployment(wanted: int = 2, available: int = 0, *more: Object) -> Object:
@@ -147,14 +145,6 @@ def test_what_somebody_must_do_comes_before_what_passes() -> None:
     assert conditions(status)["TopicsReady"] == ("False", "Creating")
     assert (status["reason"], status["phase"]) == ("MissingSecret", "Pending")
     assert conditions(status)["Progressing"] == ("False", "Blocked")
-
-
-def served(spec: Object | None = None, **metadata: Any) -> World:
-    """A FeatureSet that has been brought up."""
-    world = World(featureset(spec, **metadata))
-    world.settle()
-    assert world.resource["status"]["phase"] == "Serving", world.resource["status"]
-    return world
 
 
 def other(topics: tuple[Topic, ...], **changes: Any) -> Claim:

@@ -1,40 +1,18 @@
-"""Stories of a FeatureSet, from its first look to its end."""
+"""Stories of a FeatureSet from its first look on."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
-from typing import Any
-
-import pytest
 
 from freshet.spec.resource import featureset_of
 from freshet.spec.topics import horizon_ms
 from freshet_operator import names
 from freshet_operator.desired import wanted_topics
-from freshet_operator.desired.serving import entry
-from freshet_operator.model import Claim, Figures, Object
-from freshet_operator.plan import needed_revision, plan, served_entries
+from freshet_operator.model import Figures, Object
+from freshet_operator.plan import plan
 from freshet_operator.plan.compiled import compiled
-from tests.operator.pure import NOW, changed_definition, conditions, edited, featureset, message, settings
-from tests.operator.test_conditions import served
-from tests.operator.world import World
-
-REVISION = featureset_of(featureset()).definition.revision
-DEPLOYMENT = ("Deployment", f"clicks-{REVISION}")
-
-
-def test_a_configuration_that_is_deleted_is_still_what_pods_answer_by() -> None:
-    world = served()
-    world.entries = ()
-    status = world.plan().status
-    assert conditions(status)["Serving"][0] == "True"
-    assert conditions(status)["ServingConfigured"] == ("False", "WaitingForAck")
-    assert world.plan().serving_changed
-
-
-def whats(world: World) -> list[str]:
-    return [f"{write.verb} {write.what}" for write in world.plan().writes]
+from tests.operator.pure import NOW, conditions, edited, featureset, settings
+from tests.operator.world import DEPLOYMENT, REVISION, World, served, whats
 
 
 def test_from_nothing_to_serving() -> None:
@@ -149,90 +127,6 @@ def test_five_specs_are_kept() -> None:
     assert world.resource["status"]["lastValid"]["generation"] == 8
 
 
-@pytest.mark.parametrize(
-    ("spec", "phase", "reason"),
-    [
-        ({"features": [{"name": "x", "aggregate": "nonsense"}]}, "Invalid", "InvalidSpec"),
-        (changed_definition(), "Degraded", "DefinitionChanged"),
-    ],
-)
-def test_a_spec_that_cannot_be_used_changes_nothing(spec: Object, phase: str, reason: str) -> None:
-    world = served()
-    before, entries = copy.deepcopy(world.children), world.entries
-    world.resource = edited(world.resource, spec)
-    first = world.step()
-    assert (first.writes, first.status["phase"], first.status["reason"]) == ((), phase, reason)
-    assert [(event.type, event.reason) for event in first.events] == [("Warning", reason)]
-    assert conditions(first.status)["Ready"] == ("False", reason)
-    assert conditions(first.status)["Degraded"] == ("True", reason)
-    assert conditions(first.status)["Serving"] == ("True", "LastValidVersion")
-    assert conditions(first.status)["ServingConfigured"][0] == "True"
-    assert first.status["serving"] == {"version": "v1", "revision": REVISION}
-    assert first.status["observedGeneration"] == 2
-    assert world.step().events == ()
-    world.configure()
-    assert world.entries == entries
-    del world.children[DEPLOYMENT]
-    assert whats(world) == [f"apply Deployment clicks-{REVISION}"]
-    world.settle()
-    same = {key: item["metadata"]["annotations"][names.HASH] for key, item in world.children.items()}
-    assert same == {key: item["metadata"]["annotations"][names.HASH] for key, item in before.items()}
-    world.resource = edited(world.resource, featureset()["spec"])
-    assert world.settle().status["phase"] == "Serving"
-
-
-def test_a_changed_definition_says_what_to_do() -> None:
-    world = served()
-    world.resource = edited(world.resource, changed_definition())
-    said = message(world.plan().status, "Ready")
-    for words in ("v2", "version v1", REVISION, "another name"):
-        assert words in said
-
-
-def test_until_something_is_served_the_definition_may_change() -> None:
-    world = World(featureset())
-    world.rest()
-    world.resource = edited(world.resource, changed_definition())
-    planned = world.rest()
-    assert planned.status["versions"][0]["version"] == "v2"
-    deployments = [name for kind, name in world.children if kind == "Deployment"]
-    assert deployments == [f"clicks-{featureset_of(world.resource).definition.revision}"]
-
-
-def test_a_spec_that_never_was_valid_makes_nothing() -> None:
-    world = World(featureset({"features": []}))
-    planned = world.rest()
-    assert world.children == {}
-    assert (planned.status["phase"], planned.status["reason"]) == ("Invalid", "InvalidSpec")
-    assert "spec.features" in planned.status["message"]
-    assert conditions(planned.status)["TopicsReady"] == ("Unknown", "NoValidSpec")
-    world.resource = edited(world.resource, {"features": featureset()["spec"]["features"]})
-    assert world.settle().status["phase"] == "Serving"
-
-
-def test_with_its_last_valid_spec_lost_nothing_is_touched() -> None:
-    world = served()
-    for key in [key for key in world.children if key[0] == "ControllerRevision"]:
-        del world.children[key]
-    world.resource = edited(world.resource, {"features": []})
-    planned = world.rest()
-    assert DEPLOYMENT in world.children
-    assert conditions(planned.status)["Serving"][0] == "True"
-
-
-def test_the_last_valid_spec_is_one_of_what_is_served() -> None:
-    world = served()
-    kept = next(item for (kind, _), item in world.children.items() if kind == "ControllerRevision")
-    newer = copy.deepcopy(kept)
-    newer["metadata"] |= {"name": "clicks-ffffffffff", "uid": "newer"}
-    newer |= {"revision": 9, "data": {"spec": {**featureset()["spec"], **changed_definition()}}}
-    world.children["ControllerRevision", "clicks-ffffffffff"] = newer
-    world.resource = edited(world.resource, {"features": []})
-    planned = world.rest()
-    assert planned.status["lastValid"]["name"] == kept["metadata"]["name"]
-    assert planned.status["versions"][0]["revision"] == REVISION
-
-
 def test_deployment_fields_apply_in_place() -> None:
     world = served()
     world.resource = edited(world.resource, {"processor": {"minReplicas": 3, "maxReplicas": 4}})
@@ -313,169 +207,6 @@ def test_one_that_starts_slowly_is_looked_at_ever_more_seldom() -> None:
 def test_a_terminating_namespace_is_left_alone() -> None:
     world = World(featureset({"deletionPolicy": "Delete"}), terminating=True)
     assert world.plan().writes == ()
-
-
-# ---- the end --------------------------------------------------------------------------------------------------
-
-
-def deleted(world: World) -> World:
-    world.resource["metadata"]["deletionTimestamp"] = "2026-01-05T10:30:00Z"
-    world.resource["metadata"]["generation"] += 1
-    return world
-
-
-def test_retain_needs_no_finalizer_and_nothing_is_done() -> None:
-    world = deleted(served())
-    planned = world.plan()
-    assert (planned.writes, planned.status["phase"]) == ((), "Deleting")
-    assert planned.serving_changed
-
-
-def test_the_finalizer_follows_the_policy() -> None:
-    world = served({"deletionPolicy": "Delete"})
-    assert world.written[0] == "add-finalizer FeatureSet clicks"
-    world.resource = edited(world.resource, {"deletionPolicy": "Retain"})
-    world.settle()
-    assert world.resource["metadata"]["finalizers"] == []
-
-
-def test_delete_cleans_up_in_order() -> None:
-    world = served({"deletionPolicy": "Delete"})
-    world.pods = [{"metadata": {"name": "p", "namespace": "shop", "labels": {}, "deletionTimestamp": "x"}}]
-    deleted(world)
-    world.written.clear()
-    world.entries = ()
-    stop = world.step()
-    assert [write.what.split()[0] for write in stop.writes] == ["PodDisruptionBudget", "Deployment"]
-    assert world.plan().writes == ()  # a pod still ends
-    world.pods = []
-    purge = world.step()
-    assert [write.what for write in purge.writes] == [f"Job clicks-{REVISION}-purge"]
-    assert world.plan().writes == ()
-    world.live()
-    last = world.step()
-    assert [write.verb for write in last.writes] == ["delete-topic"] * 2 + ["delete-group", "remove-finalizer"]
-    assert last.writes[2].name == f"freshet.shop.clicks.{REVISION}"
-    assert set(world.topics) == {"dead-letter-queue"}
-    assert world.gone
-    assert [event.reason for event in last.events] == ["CleanedUp"]
-
-
-def at_the_end(**changes: Any) -> World:
-    world = deleted(served({"deletionPolicy": "Delete"}, **changes))
-    for _ in range(3):
-        if any(write.verb == "remove-finalizer" for write in world.plan().writes):
-            return world
-        world.step()
-        world.live()
-    raise AssertionError("no end")
-
-
-def test_topics_that_others_use_are_kept() -> None:
-    world = at_the_end()
-    theirs = wanted_topics(featureset_of(featureset()), settings())
-    for manage in (True, False):
-        world.claims = (Claim("z", "z", "2027", (replace(theirs[0], manage=manage),)),)
-        last = world.plan()
-        assert [write.name for write in last.writes if write.verb == "delete-topic"] == ["click-features"]
-        assert "kept" in last.events[0].message
-    world.claims = (Claim("z", "z", "2027", theirs, deleting=True),)
-    assert len([write for write in world.plan().writes if write.verb == "delete-topic"]) == 2
-
-
-def test_kafka_away_is_waited_for_until_the_deadline() -> None:
-    world = at_the_end()
-    world.kafka_error = "_TRANSPORT"
-    assert world.plan().writes == ()
-    world.now_ms = NOW + 601_000
-    planned = world.plan()
-    assert [write.verb for write in planned.writes] == ["remove-finalizer"]
-    assert [(event.type, event.reason) for event in planned.events] == [("Warning", "CleanupAbandoned")]
-
-
-@pytest.mark.parametrize("how", ["annotation", "namespace", "policy", "late"])
-def test_released_at_once(how: str) -> None:
-    world = deleted(served({"deletionPolicy": "Delete"}))
-    match how:
-        case "annotation":
-            world.resource["metadata"]["annotations"] = {names.ABANDON: "true"}
-        case "namespace":
-            world.terminating = True
-        case "policy":
-            world.resource["spec"]["deletionPolicy"] = "Retain"
-        case "late":
-            world.now_ms += 601_000
-    planned = world.plan()
-    assert [write.verb for write in planned.writes] == ["remove-finalizer"]
-    warned = [event.reason for event in planned.events if event.type == "Warning"]
-    assert warned == ([] if how == "policy" else ["CleanupAbandoned"])
-
-
-def test_a_purge_that_fails_is_told_and_ends_by_the_deadline() -> None:
-    world = deleted(served({"deletionPolicy": "Delete"}))
-    world.step()
-    world.pods = []
-    world.step()
-    job = world.children["Job", f"clicks-{REVISION}-purge"]
-    job["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
-    planned = world.step()
-    assert planned.writes == ()
-    assert "failed" in planned.status["message"]
-
-
-def test_deleted_while_its_spec_is_bad_cleans_up_what_was() -> None:
-    world = served({"deletionPolicy": "Delete"})
-    world.resource = deleted(World(edited(world.resource, {"features": []}), children=world.children)).resource
-    world.live()
-    for _ in range(4):
-        world.step()
-        world.live()
-    assert world.gone
-    assert f"apply Job clicks-{REVISION}-purge" in world.written
-    assert set(world.topics) == {"dead-letter-queue"}
-
-
-def test_deleted_before_anything_was_valid() -> None:
-    world = World(featureset({"features": [], "deletionPolicy": "Delete"}, finalizers=[names.FINALIZER]))
-    deleted(world)
-    assert [write.verb for write in world.plan().writes] == ["remove-finalizer"]
-
-
-# ---- the serving configuration --------------------------------------------------------------------------------
-
-
-def accepted(state: str = "Serving", generation: int = 1, **metadata: Any) -> Object:
-    resource = featureset(**metadata)
-    status = {"versions": [{"revision": REVISION, "state": state}]}
-    return {**resource, "status": {**status, "lastValid": {"name": "clicks-x", "generation": generation}}}
-
-
-def test_served_is_what_was_accepted() -> None:
-    good = accepted()
-    assert served_entries([good], {}) == (entry(good),)
-    assert served_entries([featureset()], {}) == ()
-    assert served_entries([accepted("Pending")], {}) == ()
-    assert served_entries([accepted(deletionTimestamp="2026-01-05T10:30:00Z")], {}) == ()
-
-
-def test_a_newer_spec_waits_for_its_own_reconcile() -> None:
-    newer = edited(accepted(), {"entityTtl": "900h"})
-    old = {"spec": featureset()["spec"]}
-    assert needed_revision(newer) == "clicks-x"
-    assert needed_revision(accepted()) is None
-    assert served_entries([newer], {"shop/clicks": old}) == (entry(featureset()),)
-    held = entry(featureset({"entityTtl": "800h"}))
-    assert served_entries([newer], {}, [held]) == (held,)
-    assert served_entries([newer], {}) == ()
-
-
-def test_the_older_of_one_name_is_served() -> None:
-    older = accepted(namespace="zoo", creationTimestamp="2025-01-01T00:00:00Z")
-    assert served_entries([accepted(), older], {}) == (entry(older),)
-    older["metadata"]["deletionTimestamp"] = "2026-01-05T10:30:00Z"
-    assert served_entries([accepted(), older], {}) == (entry(accepted()),)
-    silent = featureset(namespace="zoo", creationTimestamp="2025-01-01T00:00:00Z")
-    assert served_entries([accepted(), silent], {}) == ()
 
 
 def test_a_plan_does_not_depend_on_what_was_compiled_before() -> None:

@@ -17,10 +17,7 @@ from freshet_operator.plan.conditions import TYPES
 from freshet_operator.plan.drift import contains
 from freshet_operator.plan.times import time_ms
 from tests.operator.pure import changed_definition, featureset, settings, topic_seen
-from tests.operator.world import World
-
-REVISION = featureset_of(featureset()).definition.revision
-DEPLOYMENT = ("Deployment", f"clicks-{REVISION}")
+from tests.operator.world import DEPLOYMENT, REVISION, World
 
 words = st.sampled_from(["", "True", "False", "Unknown", "Available", "Pending", "Serving", "x"])
 times = st.sampled_from(["2026-01-05T10:00:00Z", "2026-01-05T10:29:59Z", "2027-01-01T00:00:00Z"])

@@ -7,13 +7,16 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from freshet.spec.resource import featureset_of
 from freshet_operator import names
 from freshet_operator.desired.serving import entry_hash, serving_config
 from freshet_operator.model import Claim, Figures, KafkaSeen, Object, Observed, Plan, ServingSeen, TopicSeen, Write
 from freshet_operator.plan import needed_revision, plan, served_entries
 from freshet_operator.settings import Settings
-from tests.operator.pure import NOW, settings
+from tests.operator.pure import NOW, featureset, settings
 
+REVISION = featureset_of(featureset()).definition.revision
+DEPLOYMENT = ("Deployment", f"clicks-{REVISION}")
 _KEYS = ("mountPath", "name", "uid", "topologyKey", "containerPort")
 
 
@@ -183,3 +186,16 @@ def merge(live: Any, intent: Any) -> Any:
             new = {one[key]: merge(there.get(one[key]), one) for one in intent}
             return [*new.values(), *(one for name, one in there.items() if name not in new)]
     return copy.deepcopy(intent)
+
+
+def served(spec: Object | None = None, **metadata: Any) -> World:
+    """A FeatureSet that has been brought up."""
+    world = World(featureset(spec, **metadata))
+    world.settle()
+    assert world.resource["status"]["phase"] == "Serving", world.resource["status"]
+    return world
+
+
+def whats(world: World) -> list[str]:
+    """What the next plan writes."""
+    return [f"{write.verb} {write.what}" for write in world.plan().writes]

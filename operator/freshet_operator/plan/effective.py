@@ -34,11 +34,13 @@ class Choice:
 
 def choose(resource: Object, children: Sequence[Object], paused: bool) -> Choice:
     """The spec that counts. While paused, a changed spec waits: the last one that was acted on counts."""
-    applied, problem = _applied(resource)
+    held = _held(resource, children)
+    applied, problem = _applied(resource, held)
     if problem is None and not paused:
         return Choice(applied, None)
     for kept in _kept(resource, children):
-        return Choice(kept, problem)
+        if held is None or kept.featureset.definition.revision == held.revision:
+            return Choice(kept, problem)
     return Choice(applied if paused and problem is None else None, problem)
 
 
@@ -58,36 +60,66 @@ def is_ours(resource: Object, item: Object) -> bool:
     return any(owner.get("uid") == resource["metadata"].get("uid") for owner in owners)
 
 
-def _applied(resource: Object) -> tuple[Effective | None, Verdict | None]:
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The one definition that a FeatureSet has."""
+
+    version: str
+    revision: str
+    served: bool
+
+
+def _held(resource: Object, children: Sequence[Object]) -> _Held | None:
+    """The definition that this FeatureSet is bound to: the first valid one; None before there is one.
+
+    It is bound from the first ControllerRevision on, which is written before any processor is: what runs, or ran, may
+    have written keys and joined its consumer group, and a definition that took its place would leave them behind.
+    """
+    status = resource.get("status") or {}
+    served = status.get("serving") or {}
+    for one in (served, *(status.get("versions") or ())):
+        if one.get("revision"):
+            return _Held(str(one.get("version", "")), str(one["revision"]), one is served)
+    oldest = next(iter(reversed(list(_kept(resource, children)))), None)
+    if oldest is None:
+        return None
+    return _Held(oldest.featureset.version, oldest.featureset.definition.revision, False)
+
+
+def _applied(resource: Object, held: _Held | None) -> tuple[Effective | None, Verdict | None]:
     try:
         featureset = compiled(resource)
     except ManifestError as error:
         return None, Verdict("False", "InvalidSpec", f"the spec cannot be used: {'; '.join(error.lines)}")
-    served, revision = served_revision(resource), featureset.definition.revision
-    if served and served != revision:
-        version = resource["status"]["serving"].get("version", "")
-        message = (
-            f"spec.version {featureset.version} changes what values mean (revision {revision}), and version {version}"
-            f" (revision {served}) is served; this version of Freshet has one revision of a FeatureSet: apply the"
-            " former definition again, or make a FeatureSet with another name"
-        )
-        return None, Verdict("False", "DefinitionChanged", message)
+    if held is not None and held.revision != featureset.definition.revision:
+        return None, _definition_changed(featureset, held)
     return Effective(resource, featureset), None
+
+
+def _definition_changed(featureset: FeatureSet, held: _Held) -> Verdict:
+    state = "is served" if held.served else "was applied first, so that its processors may have written features"
+    ways = "apply the former definition again, or make a FeatureSet with another name"
+    if not held.served:
+        ways += ", or delete this one and apply the new definition (deletionPolicy: Delete also frees its keys)"
+    message = (
+        f"spec.version {featureset.version} changes what values mean (revision {featureset.definition.revision}), and"
+        f" version {held.version} (revision {held.revision}) {state}; this version of Freshet has one revision of a"
+        f" FeatureSet: {ways}"
+    )
+    return Verdict("False", "DefinitionChanged", message)
 
 
 def _kept(resource: Object, children: Iterable[Object]) -> Iterator[Effective]:
     """The specs that could be used, last one first."""
     revisions = [one for one in children if one.get("kind") == "ControllerRevision" and is_ours(resource, one)]
     revisions.sort(key=lambda one: int(one.get("revision") or 0), reverse=True)
-    served = served_revision(resource)
     for one in revisions:
         candidate = with_spec_of(resource, one.get("data") or {}, int(one.get("revision") or 0))
         try:
             featureset = compiled(candidate)
         except ManifestError:
             continue  # of an older operator, which took what this one does not
-        if not served or served == featureset.definition.revision:
-            yield Effective(candidate, featureset)
+        yield Effective(candidate, featureset)
 
 
 def with_spec_of(resource: Object, data: Object, generation: int) -> Object:
