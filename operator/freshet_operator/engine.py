@@ -23,7 +23,9 @@ from freshet_operator.observe.children import ChildReader
 from freshet_operator.observe.figures import Scraper
 from freshet_operator.observe.kafka import Kafka
 from freshet_operator.observe.observer import Observer
+from freshet_operator.observe.pods import PodClient
 from freshet_operator.observe.serving import ServingReader
+from freshet_operator.observe.work import WorkReader
 from freshet_operator.queue import WorkQueue
 from freshet_operator.reconcile import Reconciler, Retry
 from freshet_operator.router import Router
@@ -49,13 +51,15 @@ class Engine:
         self.store = Store()
         self._serving_key = Key("Serving", settings.own_namespace, settings.serving_config)
         self._kafka = Kafka(admin)
-        self._scraper = Scraper(settings.processor_metrics_port)
-        self._reader = ServingReader(client, settings)
+        self._pods = PodClient()
+        self._reader = ServingReader(client, self._pods, settings)
         self._interests = Interests(settings)
         self.router = Router(self.queue, self.store, self._interests, self._serving_key)
         self._recorder = Recorder(client, settings.identity)
         children = ChildReader(client, self._namespaces)
-        observer = Observer(children, self._kafka, self._reader, self._scraper, self._interests)
+        port = settings.processor_metrics_port
+        scraper, work = Scraper(self._pods, port), WorkReader(self._pods, port)
+        observer = Observer(children, self._kafka, self._reader, scraper, work, self._interests)
         applier = Applier(client, self._kafka, lease.holds, WriteCounter(crash_at))
         self._reconciler = Reconciler(
             settings, client, self.queue, observer, applier, self._recorder, self._serving_key
@@ -82,8 +86,7 @@ class Engine:
         for task in (*self._workers, *self._tasks):
             task.cancel()
         await asyncio.gather(*self._workers, *self._tasks, return_exceptions=True)
-        await self._scraper.close()
-        await self._reader.close()
+        await self._pods.close()
 
     async def relist(self) -> None:
         """Compares what is known with a complete list. Raises ApiError."""

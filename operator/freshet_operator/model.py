@@ -62,6 +62,25 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """What one processor says of the partitions that Kafka gave it."""
+
+    owned: frozenset[int]
+    """That it works on, those that it rebuilds among them."""
+    rebuilding: frozenset[int] = frozenset()
+    """Not complete yet: their entities cannot be read."""
+    stopped: dict[int, str] = field(default_factory=dict)
+    """That it cannot work on → why, one word."""
+    problem: str = ""
+    """Why it works on nothing at all; empty: it does."""
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether it has nothing to wait for."""
+        return not self.rebuilding and not self.stopped and not self.problem
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """That another FeatureSet uses a topic or a name."""
 
@@ -105,6 +124,8 @@ class Observed:
     serving: ServingSeen
     figures: Figures | None
     """None: no pod could be asked."""
+    work: dict[str, Work]
+    """Processor pod → what it says; without those that do not answer."""
     namespace_terminating: bool = False
 
 

@@ -85,7 +85,7 @@ def topics_seen() -> dict[str, TopicSeen]:
 
 def observed(resource: Object, **changes: Any) -> Observed:
     """The FeatureSet in an empty cluster, with its topics."""
-    base = Observed(resource, (), (), KafkaSeen(topics_seen(), 0), (), ServingSeen({}, None, {}), None)
+    base = Observed(resource, (), (), KafkaSeen(topics_seen(), 0), (), ServingSeen({}, None, {}), None, {})
     return replace(base, **changes)
 
 

@@ -108,7 +108,7 @@ KILLED = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 def test_reasons_of_processors(
     pods: list[Object], conditions: list[Object], available: int, reason: str, says: str
 ) -> None:
-    found = processor_verdict(deployment(2, available, *conditions), pods, "freshet-store", NOW)
+    found = processor_verdict(deployment(2, available, *conditions), pods, {}, "freshet-store", NOW)
     assert (found.reason, found.is_true) == (reason, reason == "Available")
     assert re.search(says, found.message), found.message
 
@@ -116,7 +116,7 @@ def test_reasons_of_processors(
 def test_a_pod_that_is_made_gets_a_minute() -> None:
     young = pod(state=waiting("ContainerCreating"))
     young["metadata"]["creationTimestamp"] = "2026-01-05T10:29:30Z"
-    assert processor_verdict(deployment(), [young], "freshet-store", NOW).message == "0 of 2 processors work yet"
+    assert processor_verdict(deployment(), [young], {}, "freshet-store", NOW).message == "0 of 2 processors work yet"
 
 
 def test_only_the_revisions_living_pods_count() -> None:

@@ -11,7 +11,7 @@ from freshet_operator.desired import wanted_topics
 from freshet_operator.model import Figures, Object
 from freshet_operator.plan import plan
 from freshet_operator.plan.compiled import compiled
-from tests.operator.pure import NOW, conditions, edited, featureset, settings
+from tests.operator.pure import NOW, conditions, edited, featureset, message, settings
 from tests.operator.world import DEPLOYMENT, REVISION, World, served, whats
 
 
@@ -28,9 +28,11 @@ def test_from_nothing_to_serving() -> None:
     assert second.status["phase"] == "Provisioning"
     assert second.serving_changed
     world.live()
-    world.lag = 5000
+    world.rebuilding = {2, 5}
     third = world.step()
     assert (third.status["phase"], third.status["reason"]) == ("CatchingUp", "CatchingUp")
+    assert message(third.status, "BackfillComplete") == "4 of 6 partitions are built"
+    world.rebuilding = set()
     world.lag = 10
     world.live()
     last = world.settle()

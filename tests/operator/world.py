@@ -10,7 +10,18 @@ from typing import Any
 from freshet.spec.resource import featureset_of
 from freshet_operator import names
 from freshet_operator.desired.serving import entry_hash, serving_config
-from freshet_operator.model import Claim, Figures, KafkaSeen, Object, Observed, Plan, ServingSeen, TopicSeen, Write
+from freshet_operator.model import (
+    Claim,
+    Figures,
+    KafkaSeen,
+    Object,
+    Observed,
+    Plan,
+    ServingSeen,
+    TopicSeen,
+    Work,
+    Write,
+)
 from freshet_operator.plan import needed_revision, plan, served_entries
 from freshet_operator.settings import Settings
 from tests.operator.pure import NOW, featureset, settings
@@ -34,6 +45,10 @@ class World:
     lag: int | None = 0
     kafka_error: str | None = None
     figures: Figures | None = None
+    rebuilding: set[int] = field(default_factory=set)
+    stopped: dict[int, str] = field(default_factory=dict)
+    silent: bool = False
+    """Processors do not answer."""
     claims: tuple[Claim, ...] = ()
     entries: tuple[Object, ...] = ()
     serving_pods: dict[str, str | None] = field(default_factory=dict)
@@ -50,13 +65,45 @@ class World:
         return Observed(
             resource=copy.deepcopy(self.resource),
             children=tuple(copy.deepcopy(item) for item in self.children.values()),
-            pods=tuple(copy.deepcopy(self.pods)),
+            pods=(*copy.deepcopy(self.pods), *self._processors()),
             kafka=KafkaSeen(error=self.kafka_error) if self.kafka_error else KafkaSeen(dict(self.topics), self.lag),
             claims=self.claims,
             serving=ServingSeen(entries, text, dict(self.serving_pods)),
             figures=self.figures,
+            work=self._work(),
             namespace_terminating=self.terminating,
         )
+
+    def _processors(self) -> list[Object]:
+        """A pod for each processor that a Deployment has."""
+        found = []
+        for (kind, name), item in self.children.items():
+            for number in range((item.get("status") or {}).get("availableReplicas", 0) if kind == "Deployment" else 0):
+                ready = {"type": "Ready", "status": "False" if self.stopped else "True"}
+                found.append(
+                    {
+                        "metadata": {**item["metadata"], "name": f"{name}-{number}"},
+                        "spec": {"containers": []},
+                        "status": {
+                            "phase": "Running",
+                            "conditions": [{**ready, "lastTransitionTime": "2026-01-05T10:00:00Z"}],
+                        },
+                    }
+                )
+        return found
+
+    def _work(self) -> dict[str, Work]:
+        """The partitions, shared among them."""
+        pods = [] if self.silent else [pod["metadata"]["name"] for pod in self._processors()]
+        parts = {name: set(range(number, 6, len(pods))) for number, name in enumerate(pods)}
+        return {
+            name: Work(
+                frozenset(part - set(self.stopped)),
+                frozenset(part & self.rebuilding),
+                {number: why for number, why in self.stopped.items() if number in part},
+            )
+            for name, part in parts.items()
+        }
 
     def plan(self) -> Plan:
         """What the operator would do now."""

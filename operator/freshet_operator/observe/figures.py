@@ -8,15 +8,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from freshet_operator.model import Figures, Key, Object
+from freshet_operator.observe.pods import PodClient, addresses
 
 BUSY = "processor_busy_seconds_total"
 FRESHNESS = "freshness_seconds_bucket"
 _AGE_SECONDS = 10.0
-_ANSWER_SECONDS = 2.0
-_MOST_BYTES = 4 << 20
 
 
 @dataclass(slots=True)
@@ -77,28 +74,23 @@ def percentile_ms(cumulated: dict[float, float], share: float) -> float | None:
 class Scraper:
     """Asks the pods of a FeatureSet at most every ten seconds."""
 
-    def __init__(self, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pods: PodClient, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pods = pods
         self._port = port
         self._clock = clock
         self._readings: dict[Key, dict[str, Reading]] = {}
         self._figures: dict[Key, tuple[float, Figures | None]] = {}
-        self._session: aiohttp.ClientSession | None = None
-        self._at_once = asyncio.Semaphore(16)
 
     async def figures(self, key: Key, pods: Iterable[Object]) -> Figures | None:
         """What the pods that run say; None if none answers."""
-        addresses = {
-            pod["metadata"]["uid"]: pod["status"]["podIP"]
-            for pod in pods
-            if pod.get("status", {}).get("podIP") and pod["status"].get("phase") == "Running"
-        }
+        asked = addresses(pods)
         known = self._figures.get(key)
-        if known is not None and self._clock() - known[0] < _AGE_SECONDS and addresses:
+        if known is not None and self._clock() - known[0] < _AGE_SECONDS and asked:
             return known[1]
         before = self._readings.get(key, {})
-        answers = await asyncio.gather(*(self._ask(address) for address in addresses.values()))
-        now = {uid: answer for uid, answer in zip(addresses, answers, strict=True) if answer is not None}
-        found = together((before.get(uid), reading) for uid, reading in now.items())
+        answers = await asyncio.gather(*(self._ask(address) for address in asked.values()))
+        now = {name: answer for name, answer in zip(asked, answers, strict=True) if answer is not None}
+        found = together((before.get(name), reading) for name, reading in now.items())
         self._readings[key] = now
         self._figures[key] = (self._clock(), found)
         return found
@@ -108,23 +100,12 @@ class Scraper:
         self._readings.pop(key, None)
         self._figures.pop(key, None)
 
-    async def close(self) -> None:
-        """Ends all connections."""
-        if self._session is not None:
-            await self._session.close()
-
     async def _ask(self, address: str) -> Reading | None:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS))
-        host = f"[{address}]" if ":" in address else address
+        body = await self._pods.get(address, self._port, "/metrics")
         try:
-            async with self._at_once, self._session.get(f"http://{host}:{self._port}/metrics") as response:
-                if response.status != 200:
-                    return None
-                raw = await response.content.read(_MOST_BYTES)
-                return parse(raw.decode("utf-8", "replace"), self._clock())
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return None  # starting, ending or ill: its readiness says so better
+            return None if body is None else parse(body.decode("utf-8", "replace"), self._clock())
+        except (ValueError, IndexError):
+            return None  # no exposition
 
 
 def _value(line: str) -> float:

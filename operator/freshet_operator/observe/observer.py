@@ -12,6 +12,7 @@ from freshet_operator.observe.children import ChildReader
 from freshet_operator.observe.figures import Scraper
 from freshet_operator.observe.kafka import Kafka
 from freshet_operator.observe.serving import ServingReader
+from freshet_operator.observe.work import WorkReader
 
 _TERMINATING_SECONDS = 300.0
 _JOB_LABEL = "batch.kubernetes.io/job-name"
@@ -21,12 +22,19 @@ class Observer:
     """Reads for one key at a time; what several keys share is read once for all."""
 
     def __init__(
-        self, children: ChildReader, kafka: Kafka, serving: ServingReader, scraper: Scraper, interests: Interests
+        self,
+        children: ChildReader,
+        kafka: Kafka,
+        serving: ServingReader,
+        scraper: Scraper,
+        work: WorkReader,
+        interests: Interests,
     ) -> None:
         self._children = children
         self._kafka = kafka
         self._serving = serving
         self._scraper = scraper
+        self._work = work
         self._interests = interests
         self._terminating: dict[str, float] = {}
 
@@ -37,10 +45,11 @@ class Observer:
         if resource is None:
             return None
         pods = tuple(item for item in items if item["kind"] == POD.kind and not _of_job(item))
-        kafka, serving, figures = await asyncio.gather(
+        kafka, serving, figures, work = await asyncio.gather(
             self._kafka.seen(self._interests.of(resource)),
             self._serving.seen(),
             self._scraper.figures(key, pods),
+            self._work.work(key, pods),
         )
         return Observed(
             resource=resource,
@@ -50,6 +59,7 @@ class Observer:
             claims=self._interests.claims(key),
             serving=serving,
             figures=figures,
+            work=work,
             namespace_terminating=self._is_terminating(key.namespace),
         )
 
@@ -63,6 +73,7 @@ class Observer:
     def forget(self, key: Key) -> None:
         """The FeatureSet is gone."""
         self._scraper.forget(key)
+        self._work.forget(key)
 
     def _is_terminating(self, namespace: str) -> bool:
         since = self._terminating.get(namespace)

@@ -10,33 +10,32 @@ import logging
 import time
 from collections.abc import Callable
 
-import aiohttp
-
 from freshet_operator.api.client import Client
 from freshet_operator.api.kinds import CONFIG_MAP, POD
 from freshet_operator.desired.serving import CONFIG_HASH, entry_hash
 from freshet_operator.model import Object, ServingSeen
 from freshet_operator.names import SERVING_CONFIG_KEY
+from freshet_operator.observe.pods import PodClient
 from freshet_operator.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _AGE_SECONDS = 2.0
-_ANSWER_SECONDS = 2.0
 
 
 class ServingReader:
     """Reads ConfigMap and pods at most every two seconds."""
 
-    def __init__(self, client: Client, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client: Client, pods: PodClient, settings: Settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._client = client
+        self._pods = pods
         self._settings = settings
         self._clock = clock
         self._seen: tuple[float, ServingSeen] | None = None
         self._reading: asyncio.Task[ServingSeen] | None = None
         self._entries: tuple[str, dict[str, str]] = ("", {})
-        self._session: aiohttp.ClientSession | None = None
-        self._at_once = asyncio.Semaphore(16)
         self.error: str | None = None
         """Why the ConfigMap cannot be written as it should be; set by who writes it."""
 
@@ -56,11 +55,6 @@ class ServingReader:
     async def config_map(self) -> Object | None:
         """The ConfigMap as it is now. Raises ApiError."""
         return await self._client.get(CONFIG_MAP, self._settings.own_namespace, self._settings.serving_config)
-
-    async def close(self) -> None:
-        """Ends all connections."""
-        if self._session is not None:
-            await self._session.close()
 
     def _read_done(self, task: asyncio.Task[ServingSeen]) -> None:
         self._reading = None
@@ -91,19 +85,13 @@ class ServingReader:
         return self._entries[1]
 
     async def _ask(self, address: str) -> str | None:
-        if not address:
-            return None
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS))
-        host = f"[{address}]" if ":" in address else address
-        url = f"http://{host}:{self._settings.admin_port}/config"
+        body = await self._pods.get(address, self._settings.admin_port, "/config") if address else None
         try:
-            async with self._at_once, self._session.get(url) as response:
-                answer = await response.json(content_type=None)
-                found = answer.get("hash") if response.status == 200 and isinstance(answer, dict) else None
-                return found if isinstance(found, str) else None
-        except (aiohttp.ClientError, TimeoutError, ValueError):
+            answer = json.loads(body or b"null")
+        except ValueError:
             return None
+        found = answer.get("hash") if isinstance(answer, dict) else None
+        return found if isinstance(found, str) else None
 
 
 def _answers(pod: Object) -> bool:

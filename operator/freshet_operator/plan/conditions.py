@@ -40,6 +40,7 @@ PROBLEMS = frozenset(
         "Unschedulable",
         "QuotaExceeded",
         "PodsRefused",
+        "ProcessingStopped",
         "Stalled",
         "NameConflict",
         "ConfigTooLarge",
@@ -47,7 +48,7 @@ PROBLEMS = frozenset(
 )
 """Reasons that do not pass by waiting: somebody has to do something."""
 
-WAITING = frozenset({"Creating", "WaitingForAck", "CatchingUp", "LagUnknown", "WaitingForTopics", "NoServingPods"})
+WAITING = frozenset({"Creating", "WaitingForAck", "CatchingUp", "WaitingForTopics", "NoServingPods"})
 """Reasons that pass by themselves."""
 
 LONGEST_MESSAGE = 1000

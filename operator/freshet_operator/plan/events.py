@@ -35,6 +35,8 @@ def _event(old: Object, new: Object) -> Event | None:
         return Event("Warning", reason, new["message"])
     if status == "True" and old.get("status") != "True" and type in _GOOD:
         return Event("Normal", _GOOD[type], new["message"])
+    if type == "BackfillComplete" and reason == "Rebuilding":
+        return Event("Warning", reason, new["message"])
     if type == "Paused" and (status == "True" or old.get("status") == "True"):
         return Event("Normal", reason if status == "True" else "Resumed", new["message"] or "no longer paused")
     return None

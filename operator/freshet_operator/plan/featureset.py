@@ -15,7 +15,8 @@ from freshet_operator.plan.conditions import Verdict, condition, merged, shorten
 from freshet_operator.plan.deletion import deletion_plan
 from freshet_operator.plan.effective import Choice, Effective, choose, is_paused, served_revision
 from freshet_operator.plan.events import transitions
-from freshet_operator.plan.pods import available, is_settled, processor_pods, processor_verdict
+from freshet_operator.plan.partitions import backfill_verdict
+from freshet_operator.plan.pods import is_settled, processor_pods, processor_verdict
 from freshet_operator.plan.scaling import Scaling, remembered, scale
 from freshet_operator.plan.served import configured_verdict, name_conflict, serving_verdict
 from freshet_operator.plan.summary import SUSPENDED, Facts, Summary, summarise
@@ -76,6 +77,11 @@ class _Look:
     @property
     def processor(self) -> ProcessorModel:
         return ProcessorModel.model_validate(self.effective.resource["spec"].get("processor") or {})
+
+    @property
+    def pods(self) -> tuple[Object, ...]:
+        """Of the revision."""
+        return processor_pods(self.observed.pods, self.revision)
 
     @property
     def deployment(self) -> Object | None:
@@ -150,23 +156,16 @@ def _processors(look: _Look, changes: ChildWrites) -> Verdict:
         return Verdict("False", "NameTaken", message)
     if look.suspended:
         return SUSPENDED
-    pods = processor_pods(look.observed.pods, look.revision)
-    return processor_verdict(look.deployment, pods, look.settings.processor.secret, look.now_ms)
+    secret = look.settings.processor.secret
+    return processor_verdict(look.deployment, look.pods, look.observed.work, secret, look.now_ms)
 
 
 def _backfill(look: _Look) -> Verdict:
-    """Once caught up, a revision stays so: lag afterwards is a matter of scaling."""
-    old = condition(look.before, "BackfillComplete")
-    if old.get("status") == "True" and _old_version(look).get("revision") == look.revision:
-        return Verdict("True", "Completed", old.get("message", ""))
-    lag, target = look.observed.kafka.lag, look.processor.targetLag
-    if look.observed.kafka.error is not None or lag is None:
-        return Verdict("Unknown", "LagUnknown", "how many events wait is not known yet")
-    if available(look.deployment) < 1:
-        return Verdict("False", "CatchingUp", "no processor works yet")
-    if lag > target:
-        return Verdict("False", "CatchingUp", f"more than targetLag ({target}) events of the topic still wait")
-    return Verdict("True", "Completed", "the topic's events up to now are in the features")
+    names_of = {pod["metadata"]["name"] for pod in look.pods}
+    work = {name: said for name, said in look.observed.work.items() if name in names_of}
+    old = _old_version(look)
+    done = old.get("state") == "Serving" and old.get("revision") == look.revision
+    return backfill_verdict(work, look.effective.featureset.source.partitions, look.before, done)
 
 
 def _old_version(look: _Look) -> Object:

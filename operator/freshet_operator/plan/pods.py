@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from freshet_operator import names
-from freshet_operator.model import Object
+from freshet_operator.model import Object, Work
 from freshet_operator.plan.conditions import Verdict
+from freshet_operator.plan.partitions import stopped_verdict
 from freshet_operator.plan.times import time_ms
 
 _IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
@@ -42,11 +43,14 @@ def is_settled(deployment: Object | None) -> bool:
     return seen and all(int(count or 0) == replicas for count in counts)
 
 
-def processor_verdict(deployment: Object | None, pods: Sequence[Object], secret: str, now_ms: int) -> Verdict:
+def processor_verdict(
+    deployment: Object | None, pods: Sequence[Object], work: Mapping[str, Work], secret: str, now_ms: int
+) -> Verdict:
     """The condition ProcessorReady. `pods`: the revision's; `secret`: the Secret that they need, if any."""
     if deployment is None:
         return Verdict("False", "NotReady", "the Deployment is being made")
-    problem = _refused(deployment) or _of_pods(pods) or _stalled(deployment)
+    stopped = stopped_verdict(pods, work, now_ms)
+    problem = _refused(deployment) or _of_pods(pods) or stopped or _stalled(deployment)
     if problem is not None:
         return problem
     wanted, there = int(deployment["spec"].get("replicas", 1)), available(deployment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,8 @@ class Report:
         self._assignment = assignment
         self._source = source
         self._updated_ms = 0
+        self._shown: set[int] = set()
+        self._reasons: set[str] = set()
         self.counts = Counts()
         """Shared by the owners of all partitions."""
         self.problem: str | None = None
@@ -74,9 +77,7 @@ class Report:
         if now_ms - self._updated_ms < _UPDATE_MS:
             return
         self._updated_ms = now_ms
-        for partition, runner in self._assignment.runners.items():
-            lag = max(0, log_end(partition) - runner.owner.position)
-            metrics.PARTITION_LAG.labels(self._name, str(partition)).set(lag)
+        self._show_partitions(log_end)
         counts, name = self.counts, self._name
         metrics.PROCESSOR_BUSY_SECONDS.labels(name).inc(self.busy_seconds)
         self.busy_seconds = 0.0
@@ -93,3 +94,20 @@ class Report:
         for reason, count in counts.rejected.items():
             metrics.EVENTS_FAILED.labels(name, reason.value).inc(count)
         counts.clear()
+
+    def _show_partitions(self, log_end: Callable[[int], int]) -> None:
+        """Lag of each partition, and how many are not complete or stopped; what is no longer ours is not shown."""
+        runners, waiting = self._assignment.runners, self._assignment.waiting
+        for partition, runner in runners.items():
+            lag = max(0, log_end(partition) - runner.owner.position)
+            metrics.PARTITION_LAG.labels(self._name, str(partition)).set(lag)
+        ours = {*runners, *waiting}
+        for partition in self._shown - ours:
+            metrics.PARTITION_LAG.remove(self._name, str(partition))
+        self._shown = ours & (self._shown | runners.keys())
+        rebuilding = sum(not runner.owner.complete for runner in runners.values())
+        metrics.PARTITIONS_REBUILDING.labels(self._name).set(rebuilding)
+        stopped = Counter(one.reason for one in waiting.values())
+        self._reasons |= stopped.keys()
+        for reason in self._reasons:
+            metrics.PARTITIONS_STOPPED.labels(self._name, reason).set(stopped[reason])

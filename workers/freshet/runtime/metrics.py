@@ -42,6 +42,12 @@ PROCESSOR_BUSY_SECONDS = Counter(
 )
 STORE_REFUSALS = Counter("store_refusals_total", "Writes or loads that the fence refused.", ["featureset", "reason"])
 PARTITION_LAG = Gauge("partition_lag", "Events of a partition not yet in its states.", ["featureset", "partition"])
+PARTITIONS_REBUILDING = Gauge(
+    "partitions_rebuilding", "Partitions whose states are not complete: their entities cannot be read.", ["featureset"]
+)
+PARTITIONS_STOPPED = Gauge(
+    "partitions_stopped", "Partitions that wait for another try, by what stopped them.", ["featureset", "reason"]
+)
 CACHE_HITS = Counter("cache_hits_total", "Entities found in memory.", ["featureset"])
 CACHE_MISSES = Counter("cache_misses_total", "Entities that the store was asked for.", ["featureset"])
 EXPRESSION_NULLS = Counter(

@@ -1,0 +1,44 @@
+"""What a processor tells of its partitions."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from prometheus_client import REGISTRY
+
+from freshet.processor.assignment import Waiting
+from freshet.processor.report import Report
+
+
+def runner(position: int, complete: bool = True) -> Any:
+    return SimpleNamespace(owner=SimpleNamespace(position=position, complete=complete))
+
+
+def value(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, {"featureset": "reported", **labels})
+
+
+def test_only_partitions_that_it_has_are_shown() -> None:
+    assignment: Any = SimpleNamespace(runners={0: runner(90), 1: runner(95, complete=False)}, waiting={})
+    source: Any = SimpleNamespace(problem=None)
+    report = Report(SimpleNamespace(name="reported"), assignment, source)  # type: ignore[arg-type]
+    report.update(1_000, lambda _: 100)
+    assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (10, 5)
+    assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (1, None)
+
+    assignment.runners = {0: runner(100)}
+    assignment.waiting = {1: Waiting("StoreFull", "no memory", 0, 0)}
+    report.update(2_000, lambda _: 100)
+    assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (0, 5)  # still behind
+    assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (0, 1)
+
+    assignment.runners, assignment.waiting = {2: runner(99)}, {}
+    report.update(3_000, lambda _: 100)
+    lags = [value("partition_lag", partition=str(partition)) for partition in range(3)]
+    assert lags == [None, None, 1]
+    assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (0, 0)
+
+    assignment.runners = {}
+    report.update(4_000, lambda _: 100)
+    assert value("partition_lag", partition="2") is None
