@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from typing import Any
 
 from freshet_operator.apply import Done
 from freshet_operator.model import Object
+from freshet_operator.plan.scaling import TIMERS
 
 FIGURES = ("lag", "freshness", "replicas")
 FIGURES_SECONDS = 30.0
@@ -20,8 +22,13 @@ def changed(old: Object, new: Object) -> bool:
 
 
 def only_figures_changed(old: Object, new: Object) -> bool:
-    """Whether they differ in figures alone."""
-    return _without(old) == _without(new)
+    """Whether they differ in figures alone, or by a timer of the scaling that has begun.
+
+    A timer that ends is told at once: one that was remembered wrongly would count what was not. One that begins later
+    only waits longer, and lag that comes and goes is then not two writes at each look.
+    """
+    begun = {name for name in TIMERS if name not in (old.get("scaling") or {})}
+    return _without(old) == _without(new, begun)
 
 
 def with_failures(status: Object, before: Object, generation: int, done: Done, now_ms: int) -> Object:
@@ -62,8 +69,11 @@ def _with(
     return {**status, "conditions": others}
 
 
-def _without(status: Object) -> Object:
-    return {name: value for name, value in status.items() if name not in FIGURES}
+def _without(status: Object, timers: Iterable[str] = ()) -> Object:
+    kept = {name: value for name, value in status.items() if name not in FIGURES}
+    if "scaling" in kept:
+        kept["scaling"] = {name: value for name, value in kept["scaling"].items() if name not in timers}
+    return kept
 
 
 def _time(now_ms: int) -> str:

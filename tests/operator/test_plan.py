@@ -176,12 +176,14 @@ def test_paused_nothing_is_written_but_the_status() -> None:
     assert names.FINALIZER in world.resource["metadata"]["finalizers"]
 
 
-def test_lag_scales_up_at_once_and_calm_down_slowly() -> None:
+def test_lag_that_stays_scales_up_and_calm_down_slowly() -> None:
     world = served()
     world.figures = Figures(1, 0.2, 80.0)
     world.lag = 3500
-    planned = world.settle()
-    assert world.children[DEPLOYMENT]["spec"]["replicas"] == 4
+    for replicas in (1, 2, 4):
+        planned = world.settle()
+        assert world.children[DEPLOYMENT]["spec"]["replicas"] == replicas
+        world.now_ms += 60_000
     assert (planned.status["replicas"], planned.status["freshness"]) == (4, "80ms")
     world.lag = 0
     world.settle()

@@ -43,6 +43,7 @@ statuses: st.SearchStrategy[Object] = st.fixed_dictionaries(
                 "replicas": st.integers(-1, 9) | json,
                 "changedAt": times | json,
                 "calmSince": times | json,
+                "shortSince": times | json,
             },
         ),
         "conditions": st.lists(

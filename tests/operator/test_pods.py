@@ -104,9 +104,7 @@ def test_the_calm_are_asked_seldom_and_others_every_second() -> None:
             clock.now += seconds
             assert (await reader.work(KEY, [pod()]))["p"].is_calm
             assert server.asked == asked
-        assert set(await reader.work(KEY, [pod("other")])) == {
-            "other"
-        }  # others: at once
+        assert set(await reader.work(KEY, [pod("other")])) == {"other"}  # others: at once
         server.body = b"no processor"
         clock.now += 11
         assert await reader.work(KEY, [pod("other")]) == {}

@@ -48,3 +48,13 @@ def test_figures() -> None:
     assert not changed(old, dict(old))
     assert only_figures_changed(old, {**old, "lag": 5})
     assert not only_figures_changed(old, {**old, "phase": "Degraded"})
+
+
+def test_a_timer_that_begins_is_a_figure_and_one_that_ends_is_not() -> None:
+    before = {"phase": "Serving", "lag": 1, "scaling": {"replicas": 1}}
+    begun = {**before, "scaling": {"replicas": 1, "shortSince": "2026-01-05T10:00:00Z"}}
+    later = {**before, "scaling": {"replicas": 1, "shortSince": "2026-01-05T10:01:00Z"}}
+    assert only_figures_changed(before, begun)
+    assert not only_figures_changed(begun, before)
+    assert not only_figures_changed(begun, later)
+    assert not only_figures_changed(before, {**begun, "scaling": {"replicas": 2}})

@@ -91,12 +91,12 @@ class _Look:
 
 def _with_spec(look: _Look) -> Plan:
     observed, effective = look.observed, look.effective
-    scaled = _scaling(look)
+    backfill = _backfill(look)
+    scaled = _scaling(look, backfill)
     wanted = desired(effective.featureset, effective.resource, look.settings, 0 if look.suspended else scaled.replicas)
     topics, create = topics_verdict(effective.featureset, wanted.topics, observed.kafka, observed.claims, look.resource)
     changes = child_writes(look.resource, wanted.objects, observed.children)
-    parts = {"TopicsReady": topics, "ProcessorReady": _processors(look, changes)}
-    parts["BackfillComplete"] = _backfill(look)
+    parts = {"TopicsReady": topics, "ProcessorReady": _processors(look, changes), "BackfillComplete": backfill}
     state = _state(look, parts)
     parts["ServingConfigured"] = configured_verdict(
         look.resource, effective.resource, state != "Pending", observed.serving, observed.claims
@@ -127,7 +127,7 @@ def _summary(look: _Look, parts: dict[str, Verdict], rolling: bool) -> Summary:
     return summarise(parts, facts)
 
 
-def _scaling(look: _Look) -> Scaling:
+def _scaling(look: _Look, backfill: Verdict) -> Scaling:
     """Kept as it is while nothing is to be changed."""
     live = look.deployment
     before = remembered(look.before.get("scaling"), None if live is None else live["spec"].get("replicas"))
@@ -137,7 +137,16 @@ def _scaling(look: _Look) -> Scaling:
     lag = None if kafka.error is not None else kafka.lag
     busy = None if figures is None else figures.busy
     partitions = look.effective.featureset.source.partitions
-    return scale(look.processor, partitions, before, is_settled(live), lag, busy, look.now_ms)
+    return scale(
+        look.processor,
+        partitions,
+        before,
+        look.now_ms,
+        settled=is_settled(live),
+        built=backfill.is_true,
+        lag=lag,
+        busy=busy,
+    )
 
 
 def _scaled_event(look: _Look, scaled: Scaling) -> tuple[Event, ...]:
