@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from charting import name_of, of_kind, one, rendered
+from charting import MONITORING, documents, environment, helm3, name_of, of_kind, one, rendered, values_of
 
 Pod = tuple[str, dict[str, str], dict[str, int]]
 """Namespace, labels and named ports."""
@@ -176,6 +176,22 @@ def test_other_ports_are_taken_from_the_addresses() -> None:
     (template,) = (json.loads(v["value"]) for v in found if v["name"] == "FRESHET_PROCESSOR_TEMPLATE")
     assert {6380, 6379, 9092} <= set(template["egress_ports"])
     assert template["network_policy"] is True
+
+
+def scrapers(variant: str) -> list[dict[str, Any]]:
+    """Who may read processors' metrics beside their own and the operator's namespace."""
+    given = environment(rendered(variant), "freshet-operator")["FRESHET_PROCESSOR_TEMPLATE"]
+    return json.loads(given)["metrics_from"]
+
+
+def test_a_prometheus_of_another_namespace_reaches_processors_when_it_is_told_of_them() -> None:
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert scrapers("production") == [monitoring]  # networkPolicy.metricsFrom
+    assert scrapers("minimal") == []
+    values = values_of("minimal") | {"metrics": {"podMonitor": {"enabled": True}}}
+    objects = tuple(documents(helm3(values, "--api-versions", MONITORING)))
+    given = json.loads(environment(objects, "freshet-operator")["FRESHET_PROCESSOR_TEMPLATE"])
+    assert given["metrics_from"] == [{"namespaceSelector": {}}]
 
 
 def test_policies_can_be_left_out() -> None:

@@ -47,7 +47,7 @@ class ServingReconciler:
     async def reconcile(self, key: Key) -> float:
         """Seconds until the next look. Raises ApiError, NotLeading."""
         now = time.monotonic()
-        changed = self._wanted is None or self.queue.dirty_since(key) > self._built
+        changed = self.queue.dirty_since(key) > self._built
         if changed and now - self._built < SPACING_SECONDS:
             return self._built + SPACING_SECONDS - now
         if changed or now - self._built > REBUILD_SECONDS:

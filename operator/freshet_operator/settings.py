@@ -41,6 +41,8 @@ class ProcessorTemplate:
     """Make a NetworkPolicy for each FeatureSet's processors."""
     operator_namespace: str = ""
     """May reach the processors' metrics; the release namespace."""
+    metrics_from: tuple[dict[str, Any], ...] = ()
+    """Who else may (NetworkPolicy peers, as the chart's namespace understands them): a Prometheus elsewhere."""
     egress_cidrs: tuple[str, ...] = ()
     """Where Kafka and Redis are, for the NetworkPolicy; empty: anywhere, by port."""
     egress_ports: tuple[int, ...] = (9092, 9094, 9096, 9098, 6379)
@@ -101,7 +103,7 @@ def _template(text: str) -> ProcessorTemplate:
     given = json.loads(text)
     if not isinstance(given, dict):
         raise TypeError("must be a JSON object")
-    tuples = {"image_pull_secrets", "tolerations", "egress_cidrs", "egress_ports"}
+    tuples = {"image_pull_secrets", "tolerations", "metrics_from", "egress_cidrs", "egress_ports"}
     unknown = given.keys() - {one.name for one in dataclasses.fields(ProcessorTemplate)}
     if unknown:
         raise TypeError(f"has unknown names: {', '.join(sorted(unknown))}")

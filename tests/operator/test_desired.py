@@ -42,6 +42,7 @@ EVERYTHING: dict[str, Any] = {
     "tolerations": ({"key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoSchedule"},),
     "affinity": {"nodeAffinity": {}},
     "priority_class": "important",
+    "metrics_from": ({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},),
     "egress_cidrs": ("10.0.0.0/16",),
     "egress_ports": (9094, 6379),
 }
@@ -207,6 +208,17 @@ def test_the_operators_own_variables_win() -> None:
 
 def test_no_network_policy_where_it_is_off() -> None:
     assert "NetworkPolicy" not in by_kind(featureset(), settings(network_policy=False))
+
+
+def test_who_may_read_metrics_is_meant_from_the_charts_namespace() -> None:
+    elsewhere: Object = {"namespaceSelector": {}}
+    pods: Object = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
+    address: Object = {"ipBlock": {"cidr": "10.0.0.0/8"}}
+    policy = by_kind(featureset(), settings(metrics_from=(elsewhere, pods, address)))["NetworkPolicy"]
+    release = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "freshet"}}}
+    (rule,) = policy["spec"]["ingress"]
+    assert rule["from"] == [release, {"podSelector": {}}, elsewhere, {**pods, **release}, address]
+    assert rule["ports"] == [{"port": 8082, "protocol": "TCP"}]
 
 
 def test_names_fit_however_long_the_featuresets_is() -> None:

@@ -82,6 +82,17 @@
 {{- include "freshet.ports" (dict "addresses" (include "freshet.redis" .) "ports" .Values.networkPolicy.redisPorts) -}}
 {{- end -}}
 
+{{- /* Who reads processors' metrics beside the operator's namespace: a Prometheus finds them by the PodMonitor. */ -}}
+{{- define "freshet.processorScrapers" -}}
+{{- if .Values.networkPolicy.metricsFrom -}}
+{{- toYaml .Values.networkPolicy.metricsFrom -}}
+{{- else if .Values.metrics.podMonitor.enabled -}}
+- namespaceSelector: {}
+{{- else -}}
+[]
+{{- end -}}
+{{- end -}}
+
 {{- /* FRESHET_PROCESSOR_TEMPLATE: the names are those of the operator's ProcessorTemplate. */ -}}
 {{- define "freshet.processorTemplate" -}}
 {{- $given := .Values.processor -}}
@@ -107,6 +118,7 @@
   "run_as_user" 10001
   "network_policy" .Values.networkPolicy.enabled
   "operator_namespace" .Release.Namespace
+  "metrics_from" (include "freshet.processorScrapers" . | fromYamlArray)
   "egress_cidrs" .Values.networkPolicy.egressCidrs
   "egress_ports" ($ports | uniq)
   | toJson -}}

@@ -15,11 +15,12 @@ _DNS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 
 
 def network_policy(featureset: FeatureSet, resource: Object, settings: Settings) -> Object:
-    """In: metrics, for the operator's namespace and the FeatureSet's own. Out: DNS, Kafka and the store."""
+    """In: metrics, for the operator's namespace, the FeatureSet's own and whom the settings name. Out: DNS, stores."""
     template = settings.processor
     scrapers: list[Object] = [{"podSelector": {}}]
     if template.operator_namespace:
         scrapers.insert(0, {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: template.operator_namespace}}})
+    scrapers += [_peer(given, template.operator_namespace) for given in template.metrics_from]
     stores: dict[str, Any] = {"ports": [{"port": port, "protocol": "TCP"} for port in template.egress_ports]}
     if template.egress_cidrs:
         stores["to"] = [{"ipBlock": {"cidr": cidr}} for cidr in template.egress_cidrs]
@@ -34,3 +35,10 @@ def network_policy(featureset: FeatureSet, resource: Object, settings: Settings)
             "egress": [{"ports": _DNS}, stores],
         },
     }
+
+
+def _peer(given: Object, namespace: str) -> Object:
+    """A peer by labels of pods alone means pods of the operator's namespace, in which it was written."""
+    if "podSelector" not in given or "namespaceSelector" in given or not namespace:
+        return dict(given)
+    return {**given, "namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: namespace}}}
