@@ -72,8 +72,8 @@ format: $(STAMP) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure, print a table and write benchmarks/results/latest.json
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) ## Measure, print a table and write benchmarks/results/latest.json; ONLY="serving ingest" for some
+	$(BIN)/python -m benchmarks $(ONLY)
 
 LOCKS := runtime operator dev charts checkov
 

@@ -1,20 +1,27 @@
-"""`python -m benchmarks`: all figures."""
+"""`python -m benchmarks [NAME …]`: all figures, or those of the named modules."""
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 from rich.console import Console
 
-from benchmarks import freshness, processor, serving
 from benchmarks.results import publish
 
+NAMES = ("processor", "freshness", "serving", "ingest", "memory", "growth")
 
-def main() -> None:
-    """Runs every benchmark, one after another, and publishes the figures."""
+
+def main(chosen: list[str]) -> None:
+    """Runs the benchmarks one after another and publishes the figures."""
+    unknown = [name for name in chosen if name not in NAMES]
+    if unknown:
+        raise SystemExit(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
     figures = []
-    for module in (processor, freshness, serving):
-        with Console(stderr=True).status(f"{module.__name__} …"):
-            figures += module.measure()
-    publish(figures)
+    for name in chosen or NAMES:
+        with Console(stderr=True).status(f"{name} …"):
+            figures += importlib.import_module(f"benchmarks.{name}").measure()
+    publish(figures, partial=bool(chosen))
 
 
-main()
+main(sys.argv[1:])

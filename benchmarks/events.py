@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Iterable
 
 from benchmarks.stack import Stack
 from freshet.stores import kafka
@@ -30,15 +31,21 @@ def event(rng: random.Random, user: str, number: int, t_ms: int) -> dict[str, ob
     return out
 
 
-def fill(running: Stack, count: int, users: int, seed: int = 1) -> None:
-    """Puts so many events of so many users into the source topic."""
+def fill(running: Stack, count: int, users: int, seed: int = 1, spread_ms: int = 60_000) -> None:
+    """Puts so many events of so many users into the source topic, stamped within the last `spread_ms`."""
+    rng = random.Random(seed)
+    send(running, ((f"user_{rng.randrange(users):06d}", rng.randrange(spread_ms)) for _ in range(count)), seed)
+
+
+def send(running: Stack, events: Iterable[tuple[str, int]], seed: int = 1) -> int:
+    """Puts an event of each (user, age in ms) into the source topic; returns how many. All are acknowledged."""
     rng = random.Random(seed)
     source = running.featureset.source
     producer = kafka.producer(running.kafka_settings, source.partitioner, linger_ms=20)
     now = time.time_ns() // 1_000_000
-    for number in range(count):
-        user = f"user_{rng.randrange(users):06d}"
-        value = json.dumps(event(rng, user, number, now - rng.randrange(60_000)), separators=(",", ":"))
+    first, number = time.time_ns() % 10**9, -1
+    for number, (user, age) in enumerate(events):  # its last value is the count
+        value = json.dumps(event(rng, user, first + number, now - age), separators=(",", ":"))
         while True:
             try:
                 producer.produce(source.topic, key=user, value=value)
@@ -48,3 +55,4 @@ def fill(running: Stack, count: int, users: int, seed: int = 1) -> None:
         if number % 1000 == 0:
             producer.poll(0)
     producer.flush()
+    return number + 1

@@ -1,4 +1,4 @@
-"""processor.10k: events a second of one processor on one core, beside consuming and decoding alone on the same core.
+"""processor.10k, .100k, .heavy: events a second of one processor on one core, beside consuming and decoding alone.
 
 Fenced writes go to Valkey on the other core, feature vectors to Kafka. An event counts when it is in memory; its write
 is at most one flush behind, which is what bounds the rate.
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 from confluent_kafka import TopicPartition
@@ -26,27 +27,42 @@ from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
+HEAVY_TILES = 100
+_WEEK_MS = 7 * 86_400_000 - 3_600_000
+_LIMIT_IS = "consume + decode only, same core and topic"
 _HEAD = 0.1
 """Share of the events before the clock starts: first loads, first connections, warm caches."""
 
 
 def measure() -> list[Figure]:
-    """Runs the limit, then the processor, on the same topic."""
+    """Each case on servers of its own: the limit, the processor, and the limit again, on the same topic."""
+    return [case("processor.10k", 10_000), case("processor.100k", 100_000), _heavy()]
+
+
+def case(name: str, users: int) -> Figure:
+    """The rate with so many active users, beside the limit."""
     with stack() as running:
-        fill(running, EVENTS, 10_000)
+        fill(running, EVENTS, users)
         limit = _limit_process(running.kafka.bootstrap)
         processor = running.service("processor", MEASURED)
-        rate = _rate(lambda: processor.metric("events_processed_total"))
+        rate = until(lambda: processor.metric("events_processed_total"), EVENTS)
         again = _limit_process(running.kafka.bootstrap)
-    return [
-        Figure(
-            "processor.10k",
-            rate,
-            "events/s",
-            (limit + again) / 2,
-            "consume + decode only, same core, mean of a run before and one after",
-        )
-    ]
+    return Figure(name, rate, "events/s", (limit + again) / 2, _LIMIT_IS)
+
+
+def _heavy() -> Figure:
+    """The states hold about a hundred tiles each before the clock starts."""
+    users = 10_000
+    with stack() as running:
+        fill(running, HEAVY_TILES * users, users, spread_ms=_WEEK_MS)
+        processor = running.service("processor", MEASURED)
+        until(lambda: processor.metric("events_processed_total"), HEAVY_TILES * users)
+        processor.stop()
+        fill(running, EVENTS, users, seed=2)
+        again = running.service("processor", MEASURED)
+        rate = until(lambda: again.metric("events_processed_total"), EVENTS)
+        limit = _limit_process(running.kafka.bootstrap)
+    return Figure("processor.heavy", rate, "events/s", limit, f"{_LIMIT_IS}; {HEAVY_TILES} tiles an entity")
 
 
 def _limit_process(bootstrap: str) -> float:
@@ -57,25 +73,24 @@ def _limit_process(bootstrap: str) -> float:
     return float(out.stdout)
 
 
-def _rate(done: object) -> float:
+def until(done: Callable[[], float], events: int) -> float:
     """Events a second between the first tenth and the end, as a counter that is read every 50 ms tells."""
-    assert callable(done)
     begin = None
     seen, at = 0.0, time.monotonic()
     end = time.monotonic() + 300
     while time.monotonic() < end:
         now, value = time.monotonic(), done()
-        if begin is None and value >= _HEAD * EVENTS:
+        if begin is None and value >= _HEAD * events:
             begin = (now, value)
         if value != seen:
             seen, at = value, now
-        if value >= EVENTS:
+        if value >= events:
             assert begin is not None
             return float((value - begin[1]) / (now - begin[0]))
         if now - at > 30:
-            raise RuntimeError(f"the processor stands at {seen:,.0f} of {EVENTS:,} events")
+            raise RuntimeError(f"the processor stands at {seen:,.0f} of {events:,} events")
         time.sleep(0.05)
-    raise RuntimeError(f"only {seen:,.0f} of {EVENTS:,} events in time")
+    raise RuntimeError(f"only {seen:,.0f} of {events:,} events in time")
 
 
 def _limit(bootstrap: str) -> float:
