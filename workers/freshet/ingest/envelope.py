@@ -16,6 +16,7 @@ RECEIVED_AT = "received_at"
 """Kept if the client sends it: events that come from another topic keep their first one."""
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ID = msgspec.json.Decoder(str | int)
 _ABSENT = (b"null", b'""')
 
 
@@ -30,7 +31,9 @@ class Envelope:
 
     def __init__(self, id_names: Sequence[str]) -> None:
         """`id_names`: the fields that FeatureSets of the topic read event ids from."""
-        self._id_names = tuple(id_names)
+        self._names = tuple(dict.fromkeys((*id_names, RECEIVED_AT)))
+        self._id_name = id_names[0] if id_names else None
+        self._member = {name: msgspec.json.encode(name) + b":" for name in self._names}
 
     def complete(self, event: bytes, received: bytes, size_limit: int) -> tuple[bytes, str | None]:
         """The event with what was missing, and its id. What is not a JSON object, or too large, stays as it is."""
@@ -40,20 +43,22 @@ class Envelope:
             fields = _OBJECT.decode(event)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return event, None
-        added: dict[str, bytes] = {}
         made = ""
-        for name in self._id_names:
-            if _is_absent(fields.get(name)):
+        added: list[tuple[str, bytes]] = []
+        for name in self._names:
+            if not _is_absent(fields.get(name)):
+                continue
+            if name == RECEIVED_AT:
+                added.append((name, received))
+            else:
                 made = made or os.urandom(16).hex()
-                added[name] = b'"%b"' % made.encode()
-        if _is_absent(fields.get(RECEIVED_AT)):
-            added[RECEIVED_AT] = received
-        event_id = made or (_id_text(bytes(fields[self._id_names[0]])) if self._id_names else None)
-        if any(name in fields for name in added):
-            return msgspec.json.encode({**fields, **{n: msgspec.Raw(v) for n, v in added.items()}}), event_id
+                added.append((name, b'"%b"' % made.encode()))
+        event_id = made or (_id_text(fields[self._id_name]) if self._id_name else None)
         if not added:
             return event, event_id
-        extra = b",".join(msgspec.json.encode(name) + b":" + value for name, value in added.items())
+        if any(name in fields for name, _ in added):
+            return msgspec.json.encode({**fields, **{name: msgspec.Raw(v) for name, v in added}}), event_id
+        extra = b",".join([self._member[name] + value for name, value in added])
         head = event.rstrip()[:-1].rstrip()
         return head + (b"," if fields else b"") + extra + b"}", event_id
 
@@ -62,9 +67,9 @@ def _is_absent(value: msgspec.Raw | None) -> bool:
     return value is None or bytes(value) in _ABSENT
 
 
-def _id_text(raw: bytes) -> str | None:
+def _id_text(raw: msgspec.Raw) -> str | None:
     """The client's own id, as it is given back; None if it is neither text nor a number."""
     try:
-        return str(msgspec.json.decode(raw, type=str | int))
+        return str(_ID.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
