@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 DURATION ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-cluster check check-charts e2e e2e-long scale-operator crds format bench lock clean
+.PHONY: help setup demo test test-long test-cluster check check-charts e2e e2e-long scale-operator crds format bench bench-rivals lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -75,12 +75,23 @@ format: $(STAMP) ## Format and fix what can be fixed
 bench: $(STAMP) ## Measure, print a table and write benchmarks/results/latest.json; ONLY="serving ingest" for some
 	$(BIN)/python -m benchmarks $(ONLY)
 
-LOCKS := runtime operator dev charts checkov
+RIVALS := .venv-rivals
+RIVALS_STAMP := $(RIVALS)/.ready
+
+$(RIVALS_STAMP): requirements/rivals.txt
+	$(PYTHON) -m venv $(RIVALS)
+	$(RIVALS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/rivals.txt
+	@touch $@
+
+bench-rivals: $(STAMP) $(RIVALS_STAMP) ## The same work by quixstreams and Feast, beside ours
+	$(BIN)/python -m benchmarks.rivals
+
+LOCKS := runtime operator dev charts checkov rivals
 
 lock: ## Make requirements/*.txt anew from requirements/*.in (needs uv)
 	for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 clean: ## Remove what can be made anew
-	rm -rf $(VENV) $(CHARTS) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build workers/*.egg-info operator/*.egg-info
+	rm -rf $(VENV) $(CHARTS) $(CHECKOV) $(RIVALS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build workers/*.egg-info operator/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
