@@ -109,7 +109,7 @@ def _limit(bootstrap: str) -> float:
             if message.error() is None:
                 parts.setdefault(message.partition(), []).append(message)
         for part in parts.values():
-            records = to_records(part)  # type: ignore[arg-type]
+            records = to_records(part, "")  # type: ignore[arg-type]
             batch, rejected = decoder.decode(records.values, records.offset, records.broker_ms)
             assert not rejected
             total += len(batch)

@@ -32,6 +32,7 @@ KINDS = {
     "everything": Kind(),
     "quick outputs": Kind(acknowledges=True, events=4, keys=2, steps=40),
     "two primaries": Kind(trouble=_ALL | {"old primary"}),
+    "erasure": Kind(events=10, keys=2, erases=True),
     "expiry": Kind(trouble=frozenset({"crash", "late", "lost reply", "ahead", "expire"}), events=12),
 }
 _FORGETS = Kind(trouble=frozenset({"fall back"}), acknowledges=True, events=4, keys=2, steps=40)

@@ -78,10 +78,12 @@ def _seq(patch: Patch) -> Variant:
 
 
 class _MovesFirst(PartitionOwner):
-    def _scripts(self, writes: list[EntityWrite], move_to: int | None, complete: bool) -> list[Script]:
+    def _scripts(
+        self, writes: list[EntityWrite], move_to: int | None, complete: bool, gone: Sequence[str] = ()
+    ) -> list[Script]:
         if len(writes) < 2:
-            return super()._scripts(writes, move_to, complete)
-        first = super()._scripts(writes[:1], move_to, complete)
+            return super()._scripts(writes, move_to, complete, gone)
+        first = super()._scripts(writes[:1], move_to, complete, gone)
         return first + super()._scripts(writes[1:], None, False)
 
 
@@ -148,13 +150,16 @@ def _skip(patch: Patch) -> Variant:
 
 
 class _FilterFirst(PartitionOwner):
-    def _scripts(self, writes: list[EntityWrite], move_to: int | None, complete: bool) -> list[Script]:
+    def _scripts(
+        self, writes: list[EntityWrite], move_to: int | None, complete: bool, gone: Sequence[str] = ()
+    ) -> list[Script]:
         if len(writes) < 2 or move_to is None:
-            return super()._scripts(writes, move_to, complete)
+            return super()._scripts(writes, move_to, complete, gone)
         changes = self._filter.changes(move_to)
         duplicates = DuplicateWrite(changes.append, changes.drop, changes.index)
         first = self.fence.prepare(writes[:1], duplicates=duplicates)
-        return [first, self.fence.prepare(writes[1:], move_to=move_to, complete=True if complete else None)]
+        done = True if complete else None
+        return [first, self.fence.prepare(writes[1:], move_to=move_to, complete=done, gone=gone)]
 
 
 def _filter_with_offset(_: Patch) -> Variant:

@@ -25,6 +25,8 @@ class Kind:
     """What may go wrong; also `old primary` and `expire`."""
     acknowledges: bool | None = None
     """Whether Kafka acknowledges at once; None: in some walks."""
+    erases: bool = False
+    """Whether some records erase their entity."""
 
 
 def walk(main: redis.Redis, old: redis.Redis, seed: int, kind: Kind, variant: Variant) -> str | None:
@@ -50,6 +52,8 @@ def _log(rng: random.Random, kind: Kind) -> Log:
     for offset in range(kind.events):
         if events and rng.random() < 0.15:
             events.append(rng.choice(events))
+        elif kind.erases and rng.random() < 0.25:
+            events.append(Event(rng.choice(KEYS[:2]), offset, erases=True))
         else:
             key = rng.choice(KEYS[: min(kind.keys, 2 if rng.random() < 0.9 else 3)])
             events.append(Event(key, offset, rng.choice([0, 0, 0, 90_000])))

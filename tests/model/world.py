@@ -58,6 +58,8 @@ class Event:
     key: str
     id: int
     late_ms: int = 0
+    erases: bool = False
+    """A control record: all before it of its key is to be forgotten."""
 
 
 class Log:
@@ -67,7 +69,7 @@ class Log:
         self.events = events
         self.end = len(events)
         first = {event.id: offset for offset, event in reversed(list(enumerate(events)))}
-        self.accepted = [first[event.id] == offset for offset, event in enumerate(events)]
+        self.accepted = [first[event.id] == offset and not event.erases for offset, event in enumerate(events)]
         self.total = cache(self._total)
 
     def records(self, begin: int, end: int) -> Records:
@@ -80,15 +82,23 @@ class Log:
             values.append(json.dumps(body).encode())
         offsets = np.arange(begin, end)
         broker = np.array([self._broker_ms(offset) for offset in offsets.tolist()])
-        return Records(offsets, broker, values, lambda index: self.events[begin + index].key.encode())
+        erase = np.array([event.erases for event in self.events[begin:end]])
+        key = lambda index: self.events[begin + index].key.encode()  # noqa: E731
+        return Records(offsets, broker, values, key, erase=erase if erase.any() else None)
+
+    def forgotten(self, key: str, below: int) -> int:
+        """The offset after the last erasure of the key among the records below an offset; 0: there is none."""
+        return max((o + 1 for o in range(below) if self.events[o].key == key and self.events[o].erases), default=0)
 
     def offset_below(self, key: str, progress: int) -> int:
         """The own offset that a state needs when everything below `progress` is done."""
-        own = [o + 1 for o in range(progress) if self.events[o].key == key and self.accepted[o]]
+        kept = range(self.forgotten(key, progress), progress)
+        own = [o + 1 for o in kept if self.events[o].key == key and self.accepted[o]]
         return own[-1] if own else 0
 
     def _total(self, key: str, offset: int) -> float:
-        return sum(4.0**o for o in range(offset) if self.events[o].key == key and self.accepted[o])
+        kept = range(self.forgotten(key, offset), offset)
+        return sum(4.0**o for o in kept if self.events[o].key == key and self.accepted[o])
 
     @staticmethod
     def _broker_ms(offset: int) -> int:
@@ -183,9 +193,11 @@ class World:
                 self.require_outputs(progress)
 
     def require_outputs(self, progress: int) -> None:
-        """S1 of outputs: every event below progress has been answered for. Raises Wrong."""
+        """S1 of outputs: every event below progress has been answered for, but those that are erased. Raises Wrong."""
         for key in KEYS:
             needed = self.log.offset_below(key, progress)
+            if needed <= self.log.forgotten(key, self.log.end):
+                continue  # its vector was void when the erasure was read, which may be before progress is there
             if self.sent.acknowledged.get(key, 0) < needed:
                 raise Wrong(f"S1 output lost: {key} below {progress}")
 
@@ -216,6 +228,8 @@ class World:
         offset = int(vectors.offset[0])
         if max(offset, 0) < self.log.offset_below(key, progress):
             raise Wrong(f"S1 event lost: {key}@{offset}, progress {progress}")
+        if blob is not None and offset < self.log.forgotten(key, progress):
+            raise Wrong(f"S7 not forgotten: {key}@{offset}, progress {progress}")
         total, recent = (float(vectors.columns[name].values[0]) for name in ("total", "recent_1h"))
         self.require_values("S1", key, offset, total, recent)
 

@@ -17,6 +17,7 @@ from freshet.engine.duplicates import DuplicateFilter, event_hashes
 from freshet.engine.layout import NEWEST, Layout
 from freshet.engine.reader import Reader, Vectors
 from freshet.engine.state import PartitionState, Write
+from freshet.processor.pending import passable
 from freshet.spec.definition import Definition
 
 
@@ -28,6 +29,8 @@ class Store:
     offset: int = 0
     duplicates: bytes | None = None
     buckets: dict[int, bytes] = field(default_factory=dict)
+    deleted: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """Offset of the erasure and last value of each state that went with it."""
 
     def put(self, write: Write) -> None:
         """One state write: a whole value, or a front laid over the start of the stored one."""
@@ -42,7 +45,13 @@ class Store:
         return replace(self, blobs={}, buckets=dict(self.buckets))
 
     def rewind(self, to: Store) -> None:
-        """Progress and duplicate filter as they were; states stay as they are."""
+        """Progress and duplicate filter as they were; states stay as they are.
+
+        A deletion is one step with progress, so what was deleted later is there again.
+        """
+        for key, (offset, blob) in self.deleted.items():
+            if offset >= to.offset:
+                self.blobs.setdefault(key, blob)
         self.offset, self.duplicates, self.buckets = to.offset, to.duplicates, dict(to.buckets)
 
 
@@ -56,7 +65,10 @@ class Owner:
         self.states = PartitionState(definition, self.layout, slots=4)
         self.store = store
         self._log = log
-        self._dirty: dict[str, None] = {}
+        self._dirty: dict[str, int] = {}
+        """Offset of the first record of each that is in no stored state."""
+        self._gone: dict[str, int] = {}
+        """Offsets of erasures whose stored states are to go when progress passes them."""
         self.position = int(np.searchsorted(log.offset, store.offset))
         """Index of the next record."""
         self.filter = DuplicateFilter(definition.deduplicate_ms, store.duplicates)
@@ -77,10 +89,19 @@ class Owner:
         records = np.flatnonzero(log.valid(self.definition)[start:stop])
         hashes = event_hashes(batch.keys, batch.event_ids)
         accepted = self.filter.accept(log.offset[start:stop], log.broker_ms[start:stop], records, hashes)
-        new = self.states.missing(batch.keys)
+        erasures = {key: start + i for i, key in log.erasures(start, stop)}
+        new = self.states.missing([*batch.keys, *erasures])
         self.states.load(new, [self.store.blobs.get(key) for key in new])
+        slots = self.states.slots(list(erasures))
+        reset = self.states.erase(slots, log.offset[list(erasures.values())])
+        erased = [key for key, done in zip(erasures, reset.tolist(), strict=True) if done]
+        self._gone |= {key: int(log.offset[erasures[key]]) for key in erased}
         applied = self.states.apply(batch, accepted)
-        self._dirty |= dict.fromkeys(batch.keys[i] for i in np.flatnonzero(applied.applied).tolist())
+        for i in np.flatnonzero(applied.applied | applied.skipped).tolist():
+            if applied.applied[i] or batch.keys[i] in erased:
+                self._dirty.setdefault(batch.keys[i], int(batch.offset[i]))
+        for key in erased:
+            self._dirty.setdefault(key, self._gone[key])
         self.position = max(self.position, stop)
         return accepted
 
@@ -90,19 +111,33 @@ class Owner:
         `cut_off_after`: dies after so many writes. `hold_back`: leaves progress so many records behind the states, as
         outputs that are not acknowledged do.
         """
-        writes = self.states.encode(self.states.slots(list(self._dirty)))
+        slots = self.states.slots(list(self._dirty))
+        empty = self.states.empty(slots)
+        writes = self.states.encode(slots[~empty])
         for write in writes[:cut_off_after]:
             self.store.put(write)
         if cut_off_after is not None:
             return
-        self._dirty.clear()
-        offset = self._offset(self.position - hold_back)
+        left = {self.states.keys[slot] for slot in slots[empty].tolist()}
+        self._dirty = {key: first for key, first in self._dirty.items() if key in left}
+        offset = self._delete(self._offset(self.position - hold_back))
         changes = self.filter.changes(offset)
         for minute, data in changes.append.items():
             self.store.buckets[minute] = self.store.buckets.get(minute, b"") + data
         for minute in changes.drop:
             self.store.buckets.pop(minute, None)
         self.store.duplicates, self.store.offset = changes.index, offset
+
+    def _delete(self, offset: int) -> int:
+        """Deletes the states of erased entities, in one step with progress; returns where that may move to."""
+        first = np.array(list(self._dirty.values()), np.int64)
+        at = np.array([self._gone[key] for key in self._dirty], np.int64)
+        offset = max(passable(first, at, offset), self.store.offset)
+        for key in [key for key in self._dirty if self._gone[key] < offset]:
+            del self._dirty[key]
+            if key in self.store.blobs:
+                self.store.deleted[key] = self._gone[key], self.store.blobs.pop(key)
+        return offset
 
     def evict(self, keys: Sequence[str]) -> None:
         """Forgets those of `keys` that are resident and clean."""

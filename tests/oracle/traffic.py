@@ -36,6 +36,7 @@ TROUBLES = (
     "tiny",
     "gaps",
     "oldest",
+    "erasures",
 )
 
 
@@ -135,6 +136,7 @@ class Traffic:
             event_id,
             self._fields(),
             self._has("malformed", 0.05),
+            self._has("erasures", 0.08),
         )
 
     def _again(self) -> tuple[str, str | None]:

@@ -136,3 +136,17 @@ def test_definitions_of_other_meaning_have_other_layouts() -> None:
     other = definition(*DEFINITION.features[:-1], feature(Aggregate.SESSION_COUNT, of=EVERY, gap_ms=MINUTE))
     assert Layout(other).checksum != LAYOUT.checksum
     assert Layout(definition(*DEFINITION.features)).checksum == LAYOUT.checksum
+
+
+def test_an_erasure_forgets_what_came_before_it_once() -> None:
+    states = PartitionState(DEFINITION, LAYOUT)
+    apply(states, batch([("b", 0), ("b", 1), ("a", 2), ("a", 3)]))
+    slots = states.slots(["a", "b"])
+    reset = states.erase(slots, np.array([3, 2]))
+    assert reset.tolist() == [False, True], "a has an event behind it: whoever applied that knew of the erasure"
+    assert states.empty(slots).tolist() == [False, True]
+    again = apply(states, batch([("b", 1), ("b", 2), ("b", 3)], offset=1))
+    assert again.skipped.tolist() == [True, True, False]
+    (write,) = encode(states, "b")
+    assert write.whole
+    assert read("b", write.blob, 10)["count_1h"] == 1

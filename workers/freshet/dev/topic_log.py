@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 
 from freshet.dev.errors import CommandFailed
 from freshet.dev.oracle.log import Log, column_of
+from freshet.engine.control import Erase, mark_of
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec.definition import Definition, Field
 from freshet.spec.expr.tree import Type
@@ -39,6 +40,8 @@ class Raw(NamedTuple):
     offset: int
     broker_ms: int
     value: bytes
+    erases: str | None = None
+    """The entity that it says to forget."""
 
 
 def read_topic(settings: KafkaSettings, topic: str) -> dict[int, list[Raw]]:
@@ -68,7 +71,10 @@ def _take(message: Message, found: dict[int, list[Raw]], ended: set[int]) -> Non
     error, partition = message.error(), message.partition()
     assert partition is not None
     if error is None:
-        found[partition].append(Raw(message.offset() or 0, message.timestamp()[1], message.value() or b""))
+        headers: Any = message.headers() or []
+        mark = mark_of(message.key(), message.value(), headers)
+        erases = mark.entity if isinstance(mark, Erase) else None
+        found[partition].append(Raw(message.offset() or 0, message.timestamp()[1], message.value() or b"", erases))
     elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name for it
         ended.add(partition)
     else:
@@ -88,10 +94,11 @@ def log_of_records(records: list[Raw], definition: Definition, database: duckdb.
         offset=np.array([record.offset for record in records], np.int64),
         broker_ms=np.array([record.broker_ms for record in records], np.int64),
         event_ms=np.array([at or 0 for at in times], np.int64),
-        keys=[key or "" for key in keys],
+        keys=[record.erases or key or "" for record, key in zip(records, keys, strict=True)],
         event_ids=list(event_ids),
         fields={f.name: column_of(list(values), f) for f, values in zip(definition.fields, fields, strict=True)},
         malformed=np.array(malformed, np.bool_),
+        erase=np.array([record.erases is not None for record in records], np.bool_),
     )
 
 

@@ -23,7 +23,7 @@ from freshet.engine.timestamps import END_MS, epoch_ms, many_epoch_ms
 from freshet.spec.definition import Definition, Field
 from freshet.spec.expr.tree import Type
 
-__all__ = ["MAX_KEY_BYTES", "EventDecoder", "Judged", "Reason", "Rejected"]
+__all__ = ["MAX_KEY_BYTES", "EventDecoder", "Judged", "Reason", "Rejected", "key_problem"]
 
 MAX_KEY_BYTES = 512
 """Longest entity key, as UTF-8."""
@@ -150,7 +150,7 @@ class EventDecoder:
         """Rows that may break a rule which JSON types cannot express, ascending."""
         bad = (times < 0) | (times > arrivals + self._skew_ms)
         if _any_odd_key(keys):
-            bad |= np.fromiter((_key_problem(key) is not None for key in keys), np.bool_, len(keys))
+            bad |= np.fromiter((key_problem(key) is not None for key in keys), np.bool_, len(keys))
         for leaf in self._whole:
             numbers = np.array(columns[leaf.slot], np.float64)
             bad |= (numbers != np.floor(numbers)) & ~np.isnan(numbers)
@@ -159,7 +159,7 @@ class EventDecoder:
     def _refusal(
         self, row: int, columns: dict[int, list[Any]], keys: list[str], times: Ints, arrivals: Ints
     ) -> Refusal | None:
-        problem = _key_problem(keys[row])
+        problem = key_problem(keys[row])
         if problem is not None:
             name = self._key.path[0]
             return Refusal(Reason.BAD_KEY, f"{name} {problem}", name)
@@ -211,12 +211,13 @@ def _id_text(value: Any) -> str | None:
 
 
 def _any_odd_key(keys: list[str]) -> bool:
-    """Quick: whether some key needs `_key_problem`."""
+    """Quick: whether some key needs `key_problem`."""
     lengths = list(map(len, keys))
     return bool(keys) and (min(lengths) == 0 or max(lengths) > _SAFE_LENGTH or "\0" in "\n".join(keys))
 
 
-def _key_problem(key: str) -> str | None:
+def key_problem(key: str) -> str | None:
+    """What is wrong with an entity's key, as the rest of a sentence; None if nothing is."""
     if not key:
         return "is empty; it names the entity"
     if "\0" in key:

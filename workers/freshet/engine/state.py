@@ -108,6 +108,28 @@ class PartitionState:
         if self.tiles:
             self.tiles.clear(slots)
 
+    def erase(self, slots: Ints, offsets: Ints) -> Bools:
+        """Forgets what these resident entities did before the records at `offsets`; each entity stands once.
+
+        Their states begin anew behind those records, so events that lie before them count as held. Returns which
+        were reset: a state with later events was reset by whoever applied those (design §6.2).
+        """
+        reset: Bools = offsets >= self.fixed[slots, OFFSET]
+        slots = slots[reset]
+        self.fixed[slots] = self.layout.empty
+        self.fixed[slots, OFFSET] = offsets[reset] + 1
+        self._stored[slots] = 0
+        self._body[slots] = True
+        self._written_ms[slots] = 0
+        if self.tiles:
+            self.tiles.clear(slots)
+        return reset
+
+    def empty(self, slots: Ints) -> Bools:
+        """Which of these entities have had no event: there is nothing to store or to tell of them."""
+        out: Bools = np.isneginf(self.fixed[slots, NEWEST])
+        return out
+
     def apply(self, batch: EventBatch, accepted: Bools) -> Applied:
         """Takes the accepted events of a batch, whose entities are all resident, into their states."""
         slot = self.slots(batch.keys)

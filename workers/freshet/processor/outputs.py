@@ -17,6 +17,7 @@ from freshet.engine.reader import Vectors
 from freshet.engine.rejection import Rejected
 from freshet.engine.vectors import feature_rows
 from freshet.processor.records import Records
+from freshet.spec import headers as names
 from freshet.spec.definition import FeatureSet
 
 NOTHING_HELD = (1 << 63) - 1
@@ -51,7 +52,7 @@ class Outputs:
         self._producer = producer
         self._featureset = featureset
         self._headers = [(name, value.encode()) for name, value in source.items()]
-        self._partition = int(source["freshet-partition"])
+        self._partition = int(source[names.PARTITION])
         self._dead_letter_topic = dead_letter_topic
         self._groups: deque[_Group] = deque()
 
@@ -100,11 +101,11 @@ class Outputs:
             group.offset = min(group.offset, int(records.offset[item.index]))
             headers = [
                 *self._headers,
-                ("freshet-reason", item.reason.encode()),
-                ("freshet-sentence", item.sentence.encode()),
-                ("freshet-offset", b"%d" % records.offset[item.index]),
-                ("freshet-timestamp", b"%d" % records.broker_ms[item.index]),
-                ("freshet-first-seen", b"%d" % now_ms),
+                (names.REASON, item.reason.encode()),
+                (names.SENTENCE, item.sentence.encode()),
+                (names.OFFSET, b"%d" % records.offset[item.index]),
+                (names.TIMESTAMP, b"%d" % records.broker_ms[item.index]),
+                (names.FIRST_SEEN, b"%d" % now_ms),
             ]
             self._produce(
                 self._dead_letter_topic,

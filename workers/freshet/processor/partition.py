@@ -8,7 +8,7 @@ exception the owner is to be thrown away, memory and all, and a new one takes ov
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -71,6 +71,7 @@ class Counts:
     hits: int = 0
     misses: int = 0
     vectors: int = 0
+    erased: int = 0
     rejected: dict[Reason, int] = field(default_factory=dict)
 
     def clear(self) -> None:
@@ -156,7 +157,7 @@ class PartitionOwner:
     # Step 2: §6.1–6.3, §6.9.
     def take(self, records: Records, now_ms: int) -> None:
         """Takes the next records of the partition. Raises Refused, StoreDown, OutputFailed."""
-        batch, rejected = self._compiled.decoder.decode(records.values, records.offset, records.broker_ms)
+        batch, rejected = self._decode(records)
         missing = self._states.missing(batch.keys)
         batch, misrouted = self._routed(batch, records, missing)
         if misrouted:
@@ -166,11 +167,13 @@ class PartitionOwner:
         hashes = event_hashes(batch.keys, batch.event_ids)
         accepted = self._filter.accept(records.offset, records.broker_ms, index, hashes)
         self._load(missing)
+        erased = self._erase(records)
         applied = self._states.apply(batch, accepted)
         self._pending.applied(applied.slot[applied.applied], batch.offset[applied.applied])
         held = applied.applied | applied.skipped
         outputs = self._featureset.output_topic is not None
         self._pending.seen(applied.slot[held], batch.offset[held], outputs=outputs)
+        self._pending.emptied(erased[self._states.empty(erased)])
         self._outputs.send_dead_letters(records, rejected, now_ms)
         if self._oldest_broker_ms is None and applied.applied.any():
             self._oldest_broker_ms = int(batch.broker_ms[applied.applied][0])
@@ -197,7 +200,8 @@ class PartitionOwner:
 
         The scripts are fixed from here on; while they are sent, `take` may go on. Raises OutputFailed.
         """
-        slots = self._pending.dirty
+        dirty = self._pending.dirty
+        slots = dirty[~self._states.empty(dirty)]
         renew = now_ms - min(TTL_SLACK_MS, self._ttl_ms // 2) if self._ttl_ms is not None else 0
         writes = [
             EntityWrite(w.key, w.blob, w.whole, w.length, self._ttl_ms)
@@ -208,10 +212,11 @@ class PartitionOwner:
             self._sent_ms = now_ms
             self._send_due(now_ms, 0 if all_outputs else self._featureset.output_every_ms)
         move_to = min(self.position, self._pending.due_from(), self._outputs.held_from())
+        gone, move_to = self._gone(dirty[self._states.empty(dirty)], move_to)
         complete = not self.complete and self.position >= self._complete_from
         if not writes and move_to <= self.stored and not complete:
             return None
-        scripts = self._scripts(writes, move_to if move_to > self.stored else None, complete)
+        scripts = self._scripts(writes, move_to if move_to > self.stored else None, complete, gone)
         self.stored = max(self.stored, move_to)
         self.complete = self.complete or complete
         self._flushing = True
@@ -230,10 +235,46 @@ class PartitionOwner:
         """Whether everything taken is stored and acknowledged."""
         return not self._flushing and self.stored == self.position and self.complete
 
+    def _decode(self, records: Records) -> tuple[EventBatch, list[Rejected]]:
+        """The events among the records."""
+        decode, at = self._compiled.decoder.decode, records.events()
+        if at is None:
+            return decode(records.values, records.offset, records.broker_ms)
+        batch, rejected = decode([records.values[i] for i in at.tolist()], records.offset[at], records.broker_ms[at])
+        return batch, [replace(item, index=int(at[item.index])) for item in rejected]
+
+    def _erase(self, records: Records) -> Ints:
+        """Resets the states that erasures ask for; returns their slots. An entity of another partition has none here.
+
+        In a batch the last erasure of an entity counts: what lies before it is held by the state it leaves.
+        """
+        last = {key: index for key, index in records.erasures().items() if self._is_home(key)}
+        if not last:
+            return np.empty(0, np.int64)
+        keys = list(last)
+        self._load(self._states.missing(keys))
+        slots, offsets = self._states.slots(keys), records.offset[list(last.values())]
+        reset = self._states.erase(slots, offsets)
+        self._pending.erased(slots[reset], offsets[reset])
+        self.counts.erased += int(np.count_nonzero(reset))
+        return slots[reset]
+
+    def _gone(self, slots: Ints, move_to: int) -> tuple[list[str], int]:
+        """Keys to delete in the script that moves the offset past their erasures, and how far it may move.
+
+        It is one script, however many there are: they are no more than what was taken since the last flush.
+        """
+        slots, move_to = self._pending.erasable(slots, move_to)
+        self._pending.written(slots)
+        return [self._states.keys[slot] for slot in slots.tolist()], move_to
+
+    def _is_home(self, key: str) -> bool:
+        source = self._featureset.source
+        return partition_of(key, source.partitions, source.partitioner) == self.partition
+
     def _routed(self, batch: EventBatch, records: Records, missing: Sequence[str]) -> tuple[EventBatch, list[Rejected]]:
         """Sorts out events whose entity belongs to another partition; checked when an entity is first seen (§6.3)."""
-        source = self._featureset.source
-        lost = {k for k in missing if partition_of(k, source.partitions, source.partitioner) != self.partition}
+        lost = {k for k in missing if not self._is_home(k)}
         if not lost:
             return batch, []
         kept = np.fromiter((k not in lost for k in batch.keys), np.bool_, len(batch))
@@ -271,7 +312,9 @@ class PartitionOwner:
         self.counts.vectors += len(keys)
         self.counts.nulls += vectors.nulls
 
-    def _scripts(self, writes: list[EntityWrite], move_to: int | None, complete: bool) -> list[Script]:
+    def _scripts(
+        self, writes: list[EntityWrite], move_to: int | None, complete: bool, gone: Sequence[str] = ()
+    ) -> list[Script]:
         size = self._limits.keys_per_script
         chunks = [writes[i : i + size] for i in range(0, len(writes), size)] or [[]]
         scripts = [self.fence.prepare(chunk) for chunk in chunks[:-1]]
@@ -280,7 +323,7 @@ class PartitionOwner:
             changes = self._filter.changes(move_to)
             duplicates = DuplicateWrite(changes.append, changes.drop, changes.index)
         last = self.fence.prepare(
-            chunks[-1], move_to=move_to, complete=True if complete else None, duplicates=duplicates
+            chunks[-1], move_to=move_to, complete=True if complete else None, duplicates=duplicates, gone=gone
         )
         return [*scripts, last]
 

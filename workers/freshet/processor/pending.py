@@ -1,4 +1,4 @@
-"""What one partition still owes: states to write and vectors to send, by entity slot (design §6.5, §6.8)."""
+"""What one partition still owes: states to write or delete and vectors to send, by entity slot (design §6.5, §6.8)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Pending:
         self._due = np.empty(0, np.int64)
         self._sent_ms = np.empty(0, np.int64)
         self._touched = np.empty(0, np.int64)
+        self._erased = np.empty(0, np.int64)
         self._clock = 0
 
     def resize(self, slots: int) -> None:
@@ -28,6 +29,7 @@ class Pending:
             self._due = np.concatenate((self._due, nothing))
             self._sent_ms = np.concatenate((self._sent_ms, zero))
             self._touched = np.concatenate((self._touched, zero))
+            self._erased = np.concatenate((self._erased, nothing))
 
     def loaded(self, slots: Ints) -> None:
         """These slots stand for other entities from now on."""
@@ -43,6 +45,22 @@ class Pending:
         self._touched[slots] = self._clock
         if outputs:
             np.minimum.at(self._due, slots, offsets)
+
+    def erased(self, slots: Ints, offsets: Ints) -> None:
+        """Records at these offsets made these slots forget everything."""
+        np.minimum.at(self._dirty, slots, offsets)
+        self._erased[slots] = offsets
+
+    def emptied(self, slots: Ints) -> None:
+        """These slots have nothing to tell: their vectors are void, and so are the events that they wait for."""
+        self._dirty[slots] = np.minimum(self._dirty[slots], self._due[slots])
+        self._due[slots] = NOTHING_HELD
+
+    def erasable(self, slots: Ints, move_to: int) -> tuple[Ints, int]:
+        """Those of these empty slots whose stored states go when the offset moves, and how far it may (`passable`)."""
+        first, at = self._dirty[slots], self._erased[slots]
+        move_to = passable(first, at, move_to)
+        return slots[at < move_to], move_to
 
     @property
     def dirty(self) -> Ints:
@@ -75,3 +93,17 @@ class Pending:
         clean = slots[(self._dirty[slots] == NOTHING_HELD) & (self._due[slots] == NOTHING_HELD)]
         out: Ints = clean[np.argsort(self._touched[clean], kind="stable")[:count]]
         return out
+
+
+def passable(first: Ints, at: Ints, move_to: int) -> int:
+    """The largest offset up to `move_to` that divides no entity's events from the erasure that has voided them.
+
+    Of entity i the records from `first[i]` to the erasure `at[i]` are in no stored state. A new owner that began
+    between the two would build a state from the middle of them.
+    """
+    order = np.argsort(at)[::-1]
+    for begin, end in zip(first[order].tolist(), at[order].tolist(), strict=True):
+        if end < move_to:
+            break
+        move_to = min(move_to, begin)
+    return move_to

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from freshet.engine.column import Ints
+import numpy as np
+
+from freshet.engine.column import Bools, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,24 @@ class Records:
     broker_ms: Ints
     values: Sequence[bytes | None]
     key: Callable[[int], bytes | None]
-    """The message key of the record at an index: asked only for records that are rejected."""
+    """The message key of the record at an index: asked only for records that are rejected or erase."""
+
+    skip: Bools | None = None
+    """Records that take their place and their time in the log and are nothing else to this revision; None: there are
+    none."""
+    erase: Bools | None = None
+    """Records that say: forget what the entity did before. Their keys are entities' keys; None: there are none."""
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def events(self) -> Ints | None:
+        """Indices of those that are to be decoded; None: all."""
+        other = self.erase if self.skip is None else self.skip if self.erase is None else self.skip | self.erase
+        return None if other is None else np.flatnonzero(~other)
+
+    def erasures(self) -> dict[str, int]:
+        """By entity the index of the last record that erases it."""
+        if self.erase is None:
+            return {}
+        return {(self.key(index) or b"").decode(): index for index in np.flatnonzero(self.erase).tolist()}

@@ -29,6 +29,7 @@ EVENTS_TOO_LATE = Counter("events_too_late_total", "Events older than every wind
 EVENTS_OUTSIDE_SESSIONS = Counter(
     "events_outside_sessions_total", "Times that an event came too late for a session feature.", ["featureset"]
 )
+ENTITIES_ERASED = Counter("entities_erased_total", "Entities whose states an erasure has reset.", ["featureset"])
 FEATURE_VECTORS = Counter("feature_vectors_total", "Feature vectors sent to the output topic.", ["featureset"])
 FEATURE_COMPUTATION_SECONDS = Histogram(
     "feature_computation_seconds", "Computing one batch of events, or one read.", ["featureset"], buckets=_FAST

@@ -176,10 +176,12 @@ class PartitionFence:
         move_to: int | None = None,
         complete: bool | None = None,
         duplicates: DuplicateWrite | None = None,
+        gone: Sequence[str] = (),
     ) -> Script:
         """The next step; it expects what the one prepared before leaves. Raises Refused if there is no owner.
 
-        `move_to` and `complete` belong to the last step of a flush: then all events below are in the states.
+        `move_to` and `complete` belong to the last step of a flush: then all events below are in the states. `gone`
+        are entities whose states are to be deleted with it.
         """
         if self._stored is None:
             raise self._lost("is not owned")
@@ -190,7 +192,7 @@ class PartitionFence:
         # rule: seq
         after = Progress(before.token, before.seq + 1, offset, before.complete if complete is None else complete)
         self._prepared = after
-        keys, args = self._operands(writes, duplicates)
+        keys, args = self._operands(writes, duplicates, gone)
         expected, left = before.encode(), after.encode()
         return Script(expected, left, (self._progress_key, *keys), (expected, left, *args))
 
@@ -259,14 +261,14 @@ class PartitionFence:
         return [naming.duplicates_bucket_key(self._tag, minute) for minute in minutes]
 
     def _operands(
-        self, writes: Sequence[EntityWrite], duplicates: DuplicateWrite | None
+        self, writes: Sequence[EntityWrite], duplicates: DuplicateWrite | None, gone: Sequence[str]
     ) -> tuple[list[str], list[bytes | int]]:
         """Keys and arguments of `write.lua` after the two of progress."""
         prefix = naming.entity_key(self._tag, "")
         wholes = [w for w in writes if w.whole]
         fronts = [w for w in writes if not w.whole]
         keys = [prefix + w.key for w in wholes] + [prefix + w.key for w in fronts]
-        args: list[bytes | int] = [len(wholes), len(fronts), len(duplicates.append) if duplicates else 0]
+        args: list[bytes | int] = [len(wholes), len(fronts), len(duplicates.append) if duplicates else -1]
         for w in wholes:
             args += (w.ttl_ms or 0, w.blob)
         for w in fronts:
@@ -276,6 +278,7 @@ class PartitionFence:
             keys += [naming.duplicates_bucket_key(self._tag, minute) for minute in duplicates.append]
             keys += [naming.duplicates_bucket_key(self._tag, minute) for minute in duplicates.drop]
             args += (duplicates.index, *duplicates.append.values())
+        keys += [prefix + key for key in gone]
         return keys, args
 
     def _lost(self, why: str) -> Refused:

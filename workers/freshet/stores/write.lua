@@ -1,9 +1,9 @@
 #!lua
 -- One step of a flush (design §6.5): compares progress, writes, and ends by moving progress on.
 -- Without the flag allow-oom the server refuses the whole script when it is full, so nothing is ever half written then.
--- KEYS: progress, states written whole, states written in front, and with duplicates: index, buckets to append to,
---       buckets to delete
--- ARGV: expected progress, next progress, number of whole, of front, of append; then for each whole: TTL in ms (0: none),
+-- KEYS: progress, states written whole, states written in front, with duplicates: index, buckets to append to; then all
+--       that is to be deleted: buckets, states of erased entities
+-- ARGV: expected progress, next progress, number of whole, of front, of append (-1: no duplicates); then for each whole: TTL in ms (0: none),
 --       blob; for each front: length that the value must have, blob; the index; bytes to append to each bucket
 -- Returns 1, or {progress found} when it is not the expected one, or {progress, i, length} when the i-th front met a
 -- value of another length (design §6.10): that value is then deleted.
@@ -33,15 +33,16 @@ for i = 1, front do
   arg = arg + 2
 end
 key = key + front
-if key < #KEYS then
+if append >= 0 then
   redis.call('SET', KEYS[key + 1], ARGV[arg + 1])
   key, arg = key + 1, arg + 1
   for i = 1, append do
     redis.call('APPEND', KEYS[key + i], ARGV[arg + i])
   end
-  for i = key + append + 1, #KEYS do
-    redis.call('DEL', KEYS[i])
-  end
+  key = key + append
+end
+for i = key + 1, #KEYS do
+  redis.call('DEL', KEYS[i])
 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

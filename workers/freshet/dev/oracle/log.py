@@ -33,6 +33,8 @@ class Record(NamedTuple):
     """Values of event fields; a missing one is null."""
     malformed: bool = False
     """A record that no decoder accepts: it takes an offset and moves log time, nothing else."""
+    erase: bool = False
+    """A control record: what the entity did before it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Log:
     event_ids: list[str | None]
     fields: dict[str, Column]
     malformed: Bools
+    erase: Bools
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -56,8 +59,8 @@ class Log:
         return int(self.offset[-1]) + 1 if len(self) else 0
 
     def valid(self, definition: Definition) -> Bools:
-        """Records that are not dead letters: well formed and not too far in the future."""
-        out: Bools = ~self.malformed & (self.event_ms <= self.broker_ms + definition.max_future_skew_ms)
+        """Records that are events and no dead letters: well formed and not too far in the future."""
+        out: Bools = ~self.malformed & ~self.erase & (self.event_ms <= self.broker_ms + definition.max_future_skew_ms)
         return out
 
     def clamped(self) -> Ints:
@@ -89,6 +92,10 @@ class Log:
                 out[i] = True
         return out
 
+    def erasures(self, start: int = 0, stop: int | None = None) -> list[tuple[int, str]]:
+        """Index after `start` and entity of each erasure among records `start` ≤ index < `stop`."""
+        return [(i, self.keys[start + i]) for i in np.flatnonzero(self.erase[start:stop]).tolist()]
+
     def batch(self, definition: Definition, start: int = 0, stop: int | None = None) -> EventBatch:
         """The valid ones of records `start` ≤ index < `stop`, as a decoder hands them to the engine."""
         at = np.flatnonzero(self.valid(definition)[start:stop]) + start
@@ -115,6 +122,7 @@ class Log:
             self.event_ids[i],
             {n: None if n in nulls else v for n, v in fields.items()},
             bool(self.malformed[i]),
+            bool(self.erase[i]),
         )
 
 
@@ -128,6 +136,7 @@ def log_of(records: Sequence[Record], definition: Definition) -> Log:
         event_ids=[r.event_id for r in records],
         fields={f.name: column_of([r.fields.get(f.name) for r in records], f) for f in definition.fields},
         malformed=np.array([r.malformed for r in records], np.bool_),
+        erase=np.array([r.erase for r in records], np.bool_),
     )
 
 

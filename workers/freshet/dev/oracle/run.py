@@ -115,14 +115,20 @@ class Oracle:
         self._database.execute(
             f"CREATE OR REPLACE TEMP TABLE log AS SELECT {', '.join(['k', 'o', 't', *fields])} FROM raw"
         )
+        gone = np.flatnonzero(log.erase)
+        self._database.register("erasures", {"k": every[gone], "o": log.offset[gone]})
         self._database.register(
-            "reads",
+            "wanted",
             {
                 "i": np.arange(len(reads)),
                 "k": np.array([numbers[key] for key in reads.keys], np.int64),
                 "upto": reads.upto,
                 "now": reads.now_ms,
             },
+        )
+        self._database.execute(
+            "CREATE OR REPLACE TEMP TABLE reads AS SELECT i, k, upto, now, coalesce((SELECT max(o) FROM erasures"
+            " WHERE erasures.k = wanted.k AND o < upto), -1) AS since FROM wanted"
         )
 
     def _register_times(self, q: Ints, first: Ints, newest: Ints) -> None:

@@ -3,7 +3,8 @@
 Tables that the query reads:
 
 - `log(k, o, t, "f:<field>" …)`: the accepted records of one partition; `k` numbers the entity, `o` is the offset.
-- `reads(i, k, upto, now)`: read number `i` of entity `k` when all records below offset `upto` were taken in.
+- `reads(i, k, upto, now, since)`: read number `i` of entity `k` when all records below offset `upto` were taken in;
+  `since` is the offset of the entity's last erasure among them, or -1.
 
 Its rows, in order of `i`: the read time `q`, `first` and `newest` event time of the entity (null if it has none), and
 for feature number n its value `v<n>` without default and `e<n>`, how far another value may lie from it (see `compare`).
@@ -91,9 +92,10 @@ class Query:
 
     def _reads(self) -> str:
         return (
-            "r AS MATERIALIZED (SELECT i, any_value(reads.k) AS k, any_value(upto) AS upto, min(t) AS first,"
+            "r AS MATERIALIZED (SELECT i, any_value(reads.k) AS k, any_value(upto) AS upto, any_value(since) AS since,"
+            " min(t) AS first,"
             " max(t) AS newest, coalesce(greatest(any_value(now), max(t) + 1), any_value(now)) AS q\n"
-            "  FROM reads LEFT JOIN e ON e.k = reads.k AND e.o < reads.upto GROUP BY i)"
+            "  FROM reads LEFT JOIN e ON e.k = reads.k AND e.o < reads.upto AND e.o > reads.since GROUP BY i)"
         )
 
     def _members(self, number: int, window: Window | None, inputs: dict[Input, int]) -> str:
@@ -109,7 +111,7 @@ class Query:
         columns = "".join(f", e.x{j}, e.s{j}" for j in used)
         return (
             f"m{number} AS MATERIALIZED (SELECT r.i, r.q, e.o, e.t{columns}{anchors}\n"
-            f"  FROM r JOIN e ON e.k = r.k AND e.o < r.upto{span} WINDOW each AS (PARTITION BY r.i))"
+            f"  FROM r JOIN e ON e.k = r.k AND e.o < r.upto AND e.o > r.since{span} WINDOW each AS (PARTITION BY r.i))"
         )
 
     def _aggregated(self, number: int, window: Window | None, inputs: dict[Input, int]) -> str:
@@ -126,7 +128,7 @@ class Query:
         An event is left out if it lies at or below the largest earlier time, in log order, minus the gap.
         """
         return f"""z{number} AS (
-  WITH seen AS (SELECT r.i, e.o, e.t FROM r JOIN e ON e.k = r.k AND e.o < r.upto WHERE e.s{j}),
+  WITH seen AS (SELECT r.i, e.o, e.t FROM r JOIN e ON e.k = r.k AND e.o < r.upto AND e.o > r.since WHERE e.s{j}),
   behind AS (SELECT *, max(t) OVER (PARTITION BY i ORDER BY o ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS top
              FROM seen),
   in_time AS (SELECT * FROM behind WHERE top IS NULL OR t > top - {gap}),
