@@ -38,7 +38,15 @@ def free_port() -> int:
 class Serving:
     """A process that serves some manifests."""
 
-    def __init__(self, redis: str, folder: Path, namespace: str, *manifests: str, cache_age_ms: int = 0) -> None:
+    def __init__(
+        self,
+        redis: str,
+        folder: Path,
+        namespace: str,
+        *manifests: str,
+        cache_age_ms: int = 0,
+        postgres: str | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for index, text in enumerate(manifests):
             (folder / f"featureset-{index}.yaml").write_text(text)
@@ -46,6 +54,7 @@ class Serving:
             manifests=(folder,),
             namespace=namespace,
             redis=redis,
+            postgres=postgres,
             host="127.0.0.1",
             port=free_port(),
             metrics_host="127.0.0.1",
@@ -84,9 +93,11 @@ class Serving:
 
 
 @contextmanager
-def serving(redis: str, folder: Path, namespace: str, *manifests: str, cache_age_ms: int = 0) -> Iterator[Serving]:
+def serving(
+    redis: str, folder: Path, namespace: str, *manifests: str, cache_age_ms: int = 0, postgres: str | None = None
+) -> Iterator[Serving]:
     """A running `Serving`, killed at the end."""
-    server = Serving(redis, folder, namespace, *manifests, cache_age_ms=cache_age_ms)
+    server = Serving(redis, folder, namespace, *manifests, cache_age_ms=cache_age_ms, postgres=postgres)
     try:
         server.start()
         yield server

@@ -167,6 +167,32 @@ def test_a_store_that_hangs_is_down_after_a_while(tmp_path: Path, monkeypatch: p
         asyncio.run(run())
 
 
+def test_of_a_silent_store_one_caller_at_a_time_finds_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freshet.stores.reader.READ_SECONDS", 0.2)
+
+    async def waits(reader: OnlineReader, key: str) -> float:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(StoreDown):
+            await reader.fetch([(TAGS[0], key)])
+        return asyncio.get_running_loop().time() - began
+
+    async def run() -> None:
+        async with opened(server.url) as reader:
+            await reader.fetch([(TAGS[0], "a")])
+            with connect(server.url) as client:
+                client.client_pause(2000)
+            await asyncio.gather(*(waits(reader, str(i)) for i in range(5)))
+            assert max([await waits(reader, "a") for _ in range(5)]) < 0.05
+            await asyncio.sleep(0.3)
+            found = sorted(await asyncio.gather(*(waits(reader, str(i)) for i in range(5))))
+            assert found[-2] < 0.05 < 0.15 < found[-1]
+            await asyncio.sleep(2)
+            assert len(await reader.fetch([(TAGS[0], "a")])) == 1
+
+    with EmbeddedValkey(tmp_path) as server:
+        asyncio.run(run())
+
+
 def test_closing_answers_those_who_wait(url: str) -> None:
     async def run() -> None:
         reader = OnlineReader(url)

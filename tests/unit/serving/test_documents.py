@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from freshet.engine.column import Column
 from freshet.engine.reader import Vectors
-from freshet.engine.vectors import feature_rows
+from freshet.engine.vectors import feature_rows, from_rows
 from freshet.serving.documents import PartTexts, document, single_document, window_bounds
 from freshet.serving.selection import Selector
 from freshet.serving.timestamps import rfc3339
@@ -86,6 +86,26 @@ def test_doubles_keep_their_point_and_integers_have_none() -> None:
         b"4611686018427387904",
         b"null",
     ]
+
+
+@given(vectors())
+def test_recorded_rows_come_back_as_they_were(some: Vectors) -> None:
+    rows = json.loads(json.dumps(feature_rows(some, SERVED.definition)))
+    found = from_rows(rows, SERVED.definition, some.q_ms.tolist(), some.offset.tolist())
+    assert feature_rows(found, SERVED.definition) == rows
+    assert PartTexts(PART, found)._texts == PartTexts(PART, some)._texts
+    assert (found.q_ms.tolist(), found.offset.tolist()) == (some.q_ms.tolist(), some.offset.tolist())
+
+
+@pytest.mark.parametrize("wrong", [{"level": 1}, {"share": "x"}, {"share": True}, {"is_active_session": 1}])
+def test_a_row_of_another_definition_is_refused(wrong: dict[str, Any]) -> None:
+    row: dict[str, Any] = dict.fromkeys(SERVED.features)
+    assert from_rows([row], SERVED.definition, [1], [1]).columns["share"].mask().tolist() == [False]
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        from_rows([row | wrong], SERVED.definition, [1], [1])
+    del row["share"]
+    with pytest.raises(ValueError, match="no value of the feature 'share'"):
+        from_rows([row], SERVED.definition, [1], [1])
 
 
 def test_nothing_asked_gives_no_texts() -> None:

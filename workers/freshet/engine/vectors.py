@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from freshet.engine.column import Column
 from freshet.engine.reader import Vectors
@@ -33,3 +35,38 @@ def feature_rows(vectors: Vectors, definition: Definition) -> list[dict[str, Val
     if not lists:
         return [{} for _ in vectors.q_ms]
     return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def from_rows(
+    rows: Sequence[Mapping[str, Value]], definition: Definition, as_of_ms: Sequence[int], offset: Sequence[int]
+) -> Vectors:
+    """The inverse of `feature_rows`: recorded values as they were at `as_of_ms`. Their newest event is not known: 0.
+
+    Raises ValueError for a row that is not one of this definition.
+    """
+    columns = {f.name: _column([_value(row, f.name, f.type) for row in rows], f.type) for f in definition.features}
+    at = np.array(as_of_ms, np.int64)
+    return Vectors(at, np.array(offset, np.int64), np.zeros_like(at), columns, 0)
+
+
+_DTYPES: dict[Type, type] = {Type.TEXT: object, Type.BOOLEAN: np.bool_}
+_KINDS: dict[Type, tuple[type, ...]] = {Type.TEXT: (str,), Type.BOOLEAN: (bool,)}
+_EMPTY: dict[Type, Value] = {Type.TEXT: "", Type.BOOLEAN: False}
+
+
+def _value(row: Mapping[str, Value], name: str, kind: Type) -> Value:
+    if name not in row:
+        raise ValueError(f"there is no value of the feature {name!r}")
+    value = row[name]
+    allowed = _KINDS.get(kind, (int, float))
+    if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
+        raise ValueError(f"the value of the feature {name!r} is not of the type {kind.value}")
+    return value
+
+
+def _column(values: Sequence[Value], kind: Type) -> Column:
+    valid = np.array([value is not None for value in values], np.bool_)
+    filled = [_EMPTY.get(kind, 0.0) if value is None else value for value in values]
+    array: NDArray[Any] = np.empty(len(filled), _DTYPES.get(kind, np.float64))
+    array[:] = filled
+    return Column(array, None if valid.all() else valid)

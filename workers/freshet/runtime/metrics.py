@@ -51,6 +51,9 @@ PARTITIONS_STOPPED = Gauge(
 )
 CACHE_HITS = Counter("cache_hits_total", "Entities found in memory.", ["featureset"])
 CACHE_MISSES = Counter("cache_misses_total", "Entities that the store was asked for.", ["featureset"])
+STALE_ANSWERS = Counter(
+    "stale_answers_total", "Entities answered with their last recorded values, by why.", ["featureset", "reason"]
+)
 EXPRESSION_NULLS = Counter(
     "expression_nulls_total", "Values that SQL would raise on or that are not finite, given as null.", ["featureset"]
 )

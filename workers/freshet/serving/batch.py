@@ -15,9 +15,10 @@ import msgspec
 from freshet.engine.vectors import plain
 from freshet.serving import keys
 from freshet.serving.catalogue import Served
-from freshet.serving.documents import PartTexts, window_bounds
+from freshet.serving.documents import STALE, PartTexts, window_bounds
 from freshet.serving.problems import Problem, invalid, near, shown
 from freshet.serving.reads import Answers, Reads
+from freshet.serving.recall import Recall
 from freshet.serving.selection import Part, Selection, Selector
 from freshet.serving.timestamps import rfc3339
 from freshet.spec.definition import AggregateFeature
@@ -69,10 +70,12 @@ def _entities(given: object) -> list[str]:
     return [keys.from_json(value, f"entities[{index}]") for index, value in enumerate(given)]
 
 
-async def answer(batch: Batch, reads: Reads) -> bytes:
+async def answer(batch: Batch, reads: Reads, recall: Recall | None = None) -> bytes:
     """The JSON body. Raises Problem (503) if no entity can be answered."""
     distinct = list(dict.fromkeys(batch.entities))
     answers = await reads.read({part.served: distinct for part in batch.selection.parts})
+    if recall is not None:
+        await recall.recall(answers)
     problems = {key: problem for key in distinct if (problem := _problem(batch.selection, answers, key))}
     if len(problems) == len(distinct):
         raise next(iter(problems.values()))
@@ -87,7 +90,7 @@ def _problem(selection: Selection, answers: Mapping[Served, Answers], key: str) 
 def _rows(batch: Batch, answers: Mapping[Served, Answers], problems: Mapping[str, Problem]) -> bytes:
     selection = batch.selection
     texts = {
-        (part, index): PartTexts(part, vectors)
+        (part, index): PartTexts(part, vectors, index in answers[part.served].stale)
         for part in selection.parts
         for index, vectors in enumerate(answers[part.served].vectors)
     }
@@ -101,7 +104,8 @@ def _rows(batch: Batch, answers: Mapping[Served, Answers], problems: Mapping[str
             for part in selection.parts:
                 index, row = answers[part.served].rows[key]
                 members.append(texts[part, index].members(row, selection.bounds))
-            said = b'"features":{%b}' % b",".join(members)
+            stale = any(answers[part.served].is_stale(key) for part in selection.parts)
+            said = b'"features":{%b}%b' % (b",".join(members), STALE if stale else b"")
         rows.append(b"{%b:%b,%b}" % (name, msgspec.json.encode(key), said))
     return b'{"results":[%b]}' % b",".join(rows)
 
@@ -111,6 +115,7 @@ def _columns(batch: Batch, answers: Mapping[Served, Answers], problems: Mapping[
     features: dict[str, list[Any]] = {}
     computed_at: dict[str, list[str | None]] = {}
     windows: dict[str, Any] = {}
+    stale: dict[str, list[bool]] = {}
     for part in batch.selection.parts:
         found = answers[part.served]
         places = [None if key in problems else found.rows[key] for key in batch.entities]
@@ -118,9 +123,14 @@ def _columns(batch: Batch, answers: Mapping[Served, Answers], problems: Mapping[
         times = [int(found.vectors[place[0]].q_ms[place[1]]) if place else None for place in places]
         computed_at[part.served.name] = [None if q_ms is None else rfc3339(q_ms) for q_ms in times]
         windows.update(_windows(part, times))
+        if found.stale:
+            marks = [key not in problems and found.is_stale(key) for key in batch.entities]
+            stale[part.served.name] = marks
     said: dict[str, Any] = {batch.selection.key: batch.entities, "features": features, "computed_at": computed_at}
     if batch.selection.bounds:
         said["windows"] = windows
+    if stale:
+        said["stale"] = stale
     said["errors"] = [
         {"index": index, **problems[key].error()} for index, key in enumerate(batch.entities) if key in problems
     ]

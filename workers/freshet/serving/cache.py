@@ -1,32 +1,32 @@
-"""States that were read a moment ago (design §9: `cacheAge`).
+"""What was read a moment ago (design §9: `cacheAge`).
 
-Only the stored state is kept, never a value: windows go on sliding at read time, also in a cached state. What is
-served is at most `max_age_ms` behind the store.
+Of the online store only the state is kept, never a value: windows go on sliding at read time, also in a cached
+state. What is served is at most `max_age_ms` behind the store.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from freshet.serving.catalogue import Served
 
 State = bytes | None
 """A stored state; None: an entity without events in a complete partition."""
 
+Kept = TypeVar("Kept")
 
-class StateCache:
-    """Bounded in age and in entries; the oldest entry goes first.
 
-    Only answers of complete partitions belong here: a problem is asked about again each time.
-    """
+class AgingCache(Generic[Kept]):
+    """Bounded in age and in entries; the oldest entry goes first."""
 
     def __init__(self, max_age_ms: float, max_entries: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`max_age_ms` 0 turns the cache off. `clock` counts seconds."""
         self._max_age = max_age_ms / 1000
         self._max_entries = max_entries if max_age_ms > 0 else 0
         self._clock = clock
-        self._entries: dict[tuple[Served, str], tuple[float, State]] = {}
+        self._entries: dict[tuple[Served, str], tuple[float, Kept]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -35,19 +35,19 @@ class StateCache:
         """A time for `get` and `put`, in seconds: read once for many of them."""
         return self._clock()
 
-    def get(self, place: tuple[Served, str], now: float) -> tuple[State] | None:
-        """The state in a tuple of one, or None if it is not known or too old."""
+    def get(self, place: tuple[Served, str], now: float) -> tuple[Kept] | None:
+        """What was kept, in a tuple of one, or None if it is not known or too old."""
         entry = self._entries.get(place)
         if entry is None or now - entry[0] > self._max_age:
             return None
         return (entry[1],)
 
-    def put(self, place: tuple[Served, str], state: State, asked: float) -> None:
-        """Keep a state; `asked` is when the store was asked, so that the age counts from there."""
+    def put(self, place: tuple[Served, str], found: Kept, asked: float) -> None:
+        """Keep what was found; `asked` is when the store was asked, so that the age counts from there."""
         if not self._max_entries:
             return
         self._entries.pop(place, None)
-        self._entries[place] = (asked, state)
+        self._entries[place] = (asked, found)
         self._drop_old(asked)
 
     def _drop_old(self, now: float) -> None:

@@ -19,6 +19,7 @@ from freshet.serving.batch import MAX_ENTITIES, column_values
 from freshet.serving.catalogue import Catalogue, Served
 from freshet.serving.problems import Problem, shown, unknown
 from freshet.serving.reads import Answers, Reads
+from freshet.serving.recall import Recall
 from freshet.serving.selection import Part
 from freshet.serving.timestamps import rfc3339
 
@@ -157,10 +158,12 @@ def _checked(name: str, values: Sequence[object]) -> list[str]:
     return found
 
 
-async def answer(question: Question, reads: Reads) -> bytes:
+async def answer(question: Question, reads: Reads, recall: Recall | None = None) -> bytes:
     """The JSON body. Raises Problem (503) if one of the entities cannot be answered: Feast knows no error of a row."""
     wanted = {c.served: list(dict.fromkeys(question.entities[c.served.definition.key])) for c in question.columns}
     answers = await reads.read(wanted)
+    if recall is not None:
+        await recall.recall(answers)
     for found in answers.values():
         if found.problems:
             raise next(iter(found.problems.values()))
@@ -186,15 +189,21 @@ class _View:
         places = [found.rows[key] for key in question.entities[served.definition.key]]
         self._values = column_values(Part(served, names, names), found, places)
         self._known = [bool(found.vectors[index].newest_ms[row] >= 0) for index, row in places]
+        self._stale = [index in found.stale for index, _ in places]
         self._times = [rfc3339(int(found.vectors[index].q_ms[row])) for index, row in places]
 
     def result(self, feature: str) -> dict[str, Any]:
         values = self._values[feature]
         statuses = [
-            "NOT_FOUND" if not known else "NULL_VALUE" if value is None else "PRESENT"
-            for value, known in zip(values, self._known, strict=True)
+            _status(value, known, stale) for value, known, stale in zip(values, self._known, self._stale, strict=True)
         ]
         return {"values": values, "statuses": statuses, "event_timestamps": self._times}
+
+
+def _status(value: object, known: bool, stale: bool) -> str:
+    if stale:  # the value is there, but nobody vouches that it still holds
+        return "OUTSIDE_MAX_AGE"
+    return "NOT_FOUND" if not known else "NULL_VALUE" if value is None else "PRESENT"
 
 
 def _version(served: Served) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Concurrent requests become one read (design §7, §9).
 
 Requests of one turn of the event loop, and all that arrive while a read is under way, form the next read. There
-is no timer: a lone request waits for nobody.
+is no timer: a lone request waits for nobody. Requests that only a recorded value can answer leave the read that they
+came with: waiting for the history database, they hold up no other.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from freshet.serving.catalogue import Served
 from freshet.serving.documents import PartTexts, document, single_document
 from freshet.serving.problems import Problem
 from freshet.serving.reads import Answers, Reads
+from freshet.serving.recall import RECALLABLE, Recall
 from freshet.serving.selection import Part, Selection
 
 MAX_GATHERED = 1000
@@ -34,8 +36,10 @@ class _Waiting:
 class Gatherer:
     """Answers single-entity requests together."""
 
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: Reads, recall: Recall | None = None) -> None:
         self._reads = reads
+        self._recall = recall
+        self._recalls: set[asyncio.Task[None]] = set()
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -56,21 +60,48 @@ class Gatherer:
             self._task = None
 
     async def _answer(self, batch: list[_Waiting]) -> None:
-        """Sets every future of the batch, whatever happens."""
+        """Sets every future of the batch, whatever happens, or leaves it to a task that does."""
         try:
             answers = await self._reads.read(_wanted(batch))
-            rendered = _Rendered(answers)
-            for waiting in batch:
-                if waiting.done.done():
-                    continue  # its client has gone
-                try:
-                    waiting.done.set_result(rendered.document(waiting))
-                except Problem as problem:
-                    waiting.done.set_exception(problem)
+            later = _render(batch, answers, RECALLABLE if self._recall else frozenset())
         except Exception as error:
-            for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_exception(error)
+            _fail(batch, error)
+            return
+        if later:
+            task = asyncio.get_running_loop().create_task(self._answer_stale(later, answers))
+            self._recalls.add(task)
+            task.add_done_callback(self._recalls.discard)
+
+    async def _answer_stale(self, batch: list[_Waiting], answers: dict[Served, Answers]) -> None:
+        assert self._recall is not None
+        try:
+            await self._recall.recall(answers)
+            _render(batch, answers, frozenset())
+        except Exception as error:
+            _fail(batch, error)
+
+
+def _render(batch: list[_Waiting], answers: dict[Served, Answers], but: frozenset[str]) -> list[_Waiting]:
+    """Answers all but those whose problem has one of the codes in `but`: they are returned."""
+    rendered = _Rendered(answers)
+    later = []
+    for waiting in batch:
+        if waiting.done.done():
+            continue  # its client has gone
+        try:
+            waiting.done.set_result(rendered.document(waiting))
+        except Problem as problem:
+            if problem.code in but:
+                later.append(waiting)
+            else:
+                waiting.done.set_exception(problem)
+    return later
+
+
+def _fail(batch: list[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.done.done():
+            waiting.done.set_exception(error)
 
 
 class _Rendered:
@@ -90,11 +121,12 @@ class _Rendered:
         if waiting.single:
             texts, row = self._place(selection.parts[0], key)
             return single_document(name, key, texts.single(row, selection.bounds))
-        members = []
+        members, stale = [], False
         for part in selection.parts:
             texts, row = self._place(part, key)
             members.append(texts.members(row, selection.bounds))
-        return document(name, key, members)
+            stale = stale or texts.stale
+        return document(name, key, members, stale)
 
     def _place(self, part: Part, key: str) -> tuple[PartTexts, int]:
         answers = self._answers[part.served]
@@ -104,7 +136,7 @@ class _Rendered:
         index, row = answers.rows[key]
         found = self._texts.get((part, index))
         if found is None:
-            found = self._texts[part, index] = PartTexts(part, answers.vectors[index])
+            found = self._texts[part, index] = PartTexts(part, answers.vectors[index], index in answers.stale)
         return found, row
 
 

@@ -27,6 +27,11 @@ def cache(featureset: str, hits: int, misses: int) -> None:
         metrics.CACHE_MISSES.labels(featureset).inc(misses)
 
 
+def stale(featureset: str, reason: str) -> None:
+    """An entity was answered from its last recorded vector; `reason` is the code of the problem."""
+    metrics.STALE_ANSWERS.labels(featureset, reason).inc()
+
+
 def computed(featureset: str, seconds: float, nulls: int) -> None:
     """A vector was computed from states; `nulls` values were not representable."""
     metrics.FEATURE_COMPUTATION_SECONDS.labels(featureset).observe(seconds)

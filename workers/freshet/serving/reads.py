@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from freshet.engine.layout import LayoutError
 from freshet.engine.reader import Vectors
 from freshet.serving import measure
-from freshet.serving.cache import State, StateCache
+from freshet.serving.cache import AgingCache, State
 from freshet.serving.catalogue import Served, incomplete
 from freshet.serving.problems import Problem, unavailable
 from freshet.stores.reader import Fetched, OnlineReader, Request
@@ -32,6 +32,12 @@ class Answers:
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)
     """key → (index into `vectors`, row). Nearly always one vector; more only after a damaged state."""
     problems: dict[str, Problem] = field(default_factory=dict)
+    stale: set[int] = field(default_factory=set)
+    """Which of `vectors` are recorded ones, see `recall`."""
+
+    def is_stale(self, key: str) -> bool:
+        """Whether the values of an entity that has some are recorded ones."""
+        return bool(self.stale) and self.rows[key][0] in self.stale
 
 
 class Reads:
@@ -40,7 +46,7 @@ class Reads:
     def __init__(
         self,
         store: OnlineReader,
-        cache: StateCache,
+        cache: AgingCache[State],
         *,
         cluster: bool = False,
         clock: Callable[[], int] = wall_ms,
@@ -98,7 +104,7 @@ class Reads:
                 answers[served].problems[key] = incomplete(served, partition, found.started)
             else:
                 states[served][key] = found.blob
-                self._cache.put(place, found.blob, asked)
+                self._cache.put(place, found.blob, asked)  # never a problem: that is asked about again each time
 
     async def _ask(self, requests: Sequence[Request]) -> list[Fetched | StoreDown]:
         """What the store says to each. In a cluster a lost shard fails the partitions on it and no others."""

@@ -15,6 +15,7 @@ from freshet.serving import batch, bodies, describe, feast
 from freshet.serving.current import Current
 from freshet.serving.problems import Problem, invalid, unexpected
 from freshet.serving.reads import Reads
+from freshet.serving.recall import Recall
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Ready = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
@@ -22,8 +23,8 @@ Ready = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 GET = ["GET", "HEAD"]
 
 
-def make_app(current: Current, reads: Reads, ready: Ready, lifespan: Lifespan) -> FastAPI:
-    """`ready` says whether requests can be answered, with details."""
+def make_app(current: Current, reads: Reads, recall: Recall | None, ready: Ready, lifespan: Lifespan) -> FastAPI:
+    """`recall`: recorded values, if there is a history. `ready` says whether requests can be answered, with details."""
     app = FastAPI(title="Freshet serving", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.add_exception_handler(Problem, _problem)
@@ -35,14 +36,14 @@ def make_app(current: Current, reads: Reads, ready: Ready, lifespan: Lifespan) -
     @app.post("/features:batch")
     async def features_batch(request: Request) -> Response:
         asked = batch.parse(bodies.decode(await bodies.read(request)), current.snapshot.selector)
-        return _json(await batch.answer(asked, reads))
+        return _json(await batch.answer(asked, reads, recall))
 
     @app.post("/get-online-features")
     async def get_online_features(request: Request) -> Response:
         try:
             body = await bodies.read(request)
             asked = feast.parse(_feast_object(body), current.snapshot.catalogue)
-            return _json(await feast.answer(asked, reads))
+            return _json(await feast.answer(asked, reads, recall))
         except feast.Invalid as error:
             return _json(error.body(), 422)
         except Problem as problem:

@@ -18,17 +18,19 @@ from freshet.runtime.live.service import configured
 from freshet.runtime.settings import ServingSettings
 from freshet.runtime.shutdown import Stop
 from freshet.runtime.web import uvicorn_config
-from freshet.serving.cache import StateCache
+from freshet.serving.cache import AgingCache, State
 from freshet.serving.catalogue import Catalogue
 from freshet.serving.current import Current
 from freshet.serving.gather import Gatherer
 from freshet.serving.http import Front
 from freshet.serving.readiness import Readiness
 from freshet.serving.reads import Reads
+from freshet.serving.recall import Recall
 from freshet.serving.routes import make_app
 from freshet.spec.load import load_featuresets
 from freshet.stores.reader import OnlineReader
 from freshet.stores.redis import address
+from freshet.stores.snapshots import SnapshotReader
 
 _PROBE_SECONDS = 3.0
 """How long the metrics port waits for the event loop to say whether it is ready."""
@@ -71,11 +73,13 @@ class Service:
         """`known`: whether the live configuration was read; None: there is none."""
         self._settings = settings
         self._store = OnlineReader(settings.redis)
-        self._readiness = Readiness(current, self._store, known)
-        cache = StateCache(settings.cache_age_ms, settings.cache_entries)
+        self._snapshots = SnapshotReader(settings.postgres) if settings.postgres else None
+        self._readiness = Readiness(current, self._store, self._snapshots, known)
+        cache: AgingCache[State] = AgingCache(settings.cache_age_ms, settings.cache_entries)
+        recall = Recall(self._snapshots) if self._snapshots else None
         reads = Reads(self._store, cache, cluster=address(settings.redis).cluster)
-        app = make_app(current, reads, self._readiness.look, self._lifespan)
-        self.app = Front(app, current, Gatherer(reads))
+        app = make_app(current, reads, recall, self._readiness.look, self._lifespan)
+        self.app = Front(app, current, Gatherer(reads, recall))
         """The ASGI application."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -105,4 +109,6 @@ class Service:
             yield
         finally:
             await self._store.close()
+            if self._snapshots is not None:
+                await self._snapshots.close()
             _log.info("serving has stopped")

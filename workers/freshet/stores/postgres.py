@@ -6,6 +6,7 @@ All tables are in the schema `freshet`. psycopg is used directly; rows in bulk g
 from __future__ import annotations
 
 from importlib import resources
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -28,20 +29,29 @@ class NewerSchema(Exception):
 def connect(url: str, *, autocommit: bool = False, statement_ms: int = _STATEMENT_MS) -> psycopg.Connection:
     """A connection whose search path is the schema. Raises HistoryDown, without quoting the URL."""
     try:
-        return psycopg.connect(
-            url,
-            autocommit=autocommit,
-            connect_timeout=CONNECT_SECONDS,
-            keepalives_idle=10,
-            keepalives_interval=3,
-            keepalives_count=3,
-            tcp_user_timeout=15_000,
-            application_name="freshet",
-            options=f"-c search_path={SCHEMA} -c statement_timeout={statement_ms} "
-            "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
-        )
+        return psycopg.connect(url, autocommit=autocommit, **parameters(statement_ms))
     except psycopg.Error as error:
         raise HistoryDown(describe(error)) from error
+
+
+def parameters(statement_ms: int, **settings: str | int) -> dict[str, Any]:
+    """Parameters of every connection: the schema, UTC, and an end to each wait. `settings` are more of the server's."""
+    given = {
+        "search_path": SCHEMA,
+        "statement_timeout": statement_ms,
+        "idle_in_transaction_session_timeout": 60_000,
+        "timezone": "UTC",
+        **settings,
+    }
+    return {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+        "application_name": "freshet",
+        "options": " ".join(f"-c {name}={value}" for name, value in given.items()),
+    }
 
 
 def describe(error: psycopg.Error) -> str:

@@ -2,7 +2,8 @@
 
 redis-py's asyncio client costs well over 100 µs of CPU a call, an MGET of many keys hardly more than one of a single
 key. So each lane (the store, or one partition's shard of a cluster) has one MGET in flight, and the requests that
-arrive meanwhile form the next. There is no timer: a lone request waits for nobody.
+arrive meanwhile form the next. There is no timer: a lone request waits for nobody. After a read to which no reply came
+in time, one at a time tries again, and the others are told at once: they have a stale answer or a 503 to give.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ MAX_KEYS = 500
 """Entities of one MGET: a long one makes the requests behind it wait."""
 READ_SECONDS = 1.0
 """Longest wait for a connection or a reply; a reader has a stale answer or a 503 to give, an owner has not."""
+_REST_SECONDS = 0.25
+"""Between two attempts at a store that is silent."""
 
 
 class Fetched(NamedTuple):
@@ -61,6 +64,10 @@ class _Lane:
     waiting: deque[_Waiting] = field(default_factory=deque)
     reading: Sequence[_Waiting] = ()
     task: asyncio.Task[None] | None = None
+    silent: bool = False
+    """Whether the last read waited for its reply in vain."""
+    rests_until: float = 0.0
+    """Where it is silent, nothing is sent before this time of the loop's clock."""
 
 
 class OnlineReader:
@@ -116,8 +123,7 @@ class OnlineReader:
         await asyncio.gather(*tasks, return_exceptions=True)
         for lane in self._lanes.values():
             for waiting in (*lane.reading, *lane.waiting):
-                if not waiting.done.done():
-                    waiting.done.set_exception(StoreDown("the reader was closed"))
+                _refuse(waiting, "the reader was closed")
         self._lanes.clear()
         await self._client.aclose()
 
@@ -125,16 +131,26 @@ class OnlineReader:
         loop = asyncio.get_running_loop()
         lane = self._lanes.setdefault(name, _Lane())
         waiting = _Waiting(places, loop.create_future())
+        if lane.silent and (lane.task is not None or loop.time() < lane.rests_until):
+            _refuse(waiting, "the store has not answered a moment ago")
+            return waiting.done
         lane.waiting.append(waiting)
         if lane.task is None:
             lane.task = loop.create_task(self._drain(lane))
         return waiting.done
 
     async def _drain(self, lane: _Lane) -> None:
+        clock = asyncio.get_running_loop().time
         try:
             while lane.waiting:
                 lane.reading = self._next(lane.waiting)
-                await self._read(lane.reading)
+                began = clock()
+                answered = await self._read(lane.reading)
+                lane.silent = not answered and clock() - began >= READ_SECONDS / 2
+                if lane.silent:
+                    lane.rests_until = clock() + _REST_SECONDS
+                    while lane.waiting:
+                        _refuse(lane.waiting.popleft(), "the store does not answer")
         finally:
             lane.task = None
 
@@ -149,8 +165,8 @@ class OnlineReader:
                 size += len(one.places)
         return batch
 
-    async def _read(self, batch: Sequence[_Waiting]) -> None:
-        """One MGET; sets every future of the batch."""
+    async def _read(self, batch: Sequence[_Waiting]) -> bool:
+        """One MGET; sets every future of the batch. Returns whether there was a good reply."""
         tags: dict[str, int] = {}
         entities: dict[bytes, int] = {}
         for waiting in batch:
@@ -162,9 +178,8 @@ class OnlineReader:
             progress = [None if value is None else Progress.parse(value) for value in values[: len(tags)]]
         except (*Failures, ValueError) as error:
             for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_exception(StoreDown(describe(error)))
-            return
+                _refuse(waiting, describe(error))
+            return False
         blobs = values[len(tags) :]
         for waiting in batch:
             if waiting.done.done():
@@ -174,6 +189,7 @@ class OnlineReader:
                 at = progress[tags[tag]]
                 answer.append(Fetched(blobs[entities[key]], at is not None and at.complete, at is not None))
             waiting.done.set_result(answer)
+        return True
 
     async def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
         if isinstance(self._client, RedisCluster):
@@ -182,3 +198,8 @@ class OnlineReader:
             await self._client.initialize()
         found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
         return found
+
+
+def _refuse(waiting: _Waiting, why: str) -> None:
+    if not waiting.done.done():
+        waiting.done.set_exception(StoreDown(why))
