@@ -29,6 +29,7 @@ from freshet_operator.observe.work import WorkReader
 from freshet_operator.queue import WorkQueue
 from freshet_operator.reconcile import Reconciler, Retry
 from freshet_operator.router import Router
+from freshet_operator.scope import Scope
 from freshet_operator.serving import ServingReconciler
 from freshet_operator.settings import Settings
 from freshet_operator.store import Store, remembered
@@ -43,10 +44,12 @@ RELIST_SECONDS = 60.0
 class Engine:
     """Everything between the watch and the API server. Made inside a running event loop."""
 
-    def __init__(self, settings: Settings, client: Client, admin: AdminClient, lease: Lease, crash_at: str) -> None:
+    def __init__(
+        self, settings: Settings, client: Client, admin: AdminClient, lease: Lease, crash_at: str, scope: Scope
+    ) -> None:
         self._settings = settings
         self._client = client
-        self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
+        self._namespaces = scope.lists
         self.queue = WorkQueue()
         self.store = Store()
         self._serving_key = Key("Serving", settings.own_namespace, settings.serving_config)
@@ -59,12 +62,12 @@ class Engine:
         children = ChildReader(client, self._namespaces)
         port = settings.processor_metrics_port
         scraper, work = Scraper(self._pods, port), WorkReader(self._pods, port)
-        observer = Observer(children, self._kafka, self._reader, scraper, work, self._interests)
+        observer = Observer(children, self._kafka, self._reader, scraper, work, self._interests, scope.unreadable)
         applier = Applier(client, self._kafka, lease.holds, WriteCounter(crash_at))
         self._reconciler = Reconciler(
             settings, client, self.queue, observer, applier, self._recorder, self._serving_key
         )
-        self._serving = ServingReconciler(settings, client, self.queue, self._reader, applier, self._namespaces)
+        self._serving = ServingReconciler(settings, client, self.queue, self._reader, applier, scope)
         self._tasks: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
 

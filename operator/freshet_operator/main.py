@@ -9,29 +9,29 @@ import signal
 import sys
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka.admin import AdminClient
 
 from freshet.runtime import logs
 from freshet.runtime.settings import ConfigurationError, KafkaSettings
 from freshet.stores import kafka
-from freshet_operator import handlers, health
+from freshet_operator import handlers, health, scope
 from freshet_operator.api.client import Client
 from freshet_operator.api.errors import ApiError
-from freshet_operator.api.kinds import FEATURESET
 from freshet_operator.crash import VARIABLE
 from freshet_operator.engine import Engine
 from freshet_operator.lease import Lease
 from freshet_operator.login import login
+from freshet_operator.scope import Scope
 from freshet_operator.settings import Settings
 from freshet_operator.store import BLIND_SECONDS
 
 _log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 8.0
-_CRD_SECONDS = 5.0
 _NOISY = ("kopf", "aiohttp.access")
+Result = TypeVar("Result")
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ async def run(settings: Settings, admin: AdminClient, env: Mapping[str, str]) ->
     lease = Lease(client, settings.own_namespace, settings.lease_name, settings.identity)
     checks.ready["api"] = health.answered(lambda: client.last_answer)
     try:
-        if not await _unless_stopped(stop, lease.acquire()):
+        if await _unless_stopped(stop, lease.acquire()) is None:
             return 0
         keeper = asyncio.create_task(_keep(lease))
         try:
@@ -86,19 +86,21 @@ async def _lead(
     env: Mapping[str, str],
 ) -> int:
     """What the holder of the Lease does."""
-    if not await _unless_stopped(stop, _wait_for_crds(client, settings)):
+    looked = await _unless_stopped(stop, scope.wait(client, settings.namespaces))
+    if looked is None:
         return 0
-    engine = Engine(settings, client, admin, lease, env.get(VARIABLE, ""))
+    found = looked.result()
+    engine = Engine(settings, client, admin, lease, env.get(VARIABLE, ""), found)
     _check(checks, engine)
     try:
         started = await _unless_stopped(stop, engine.start())
     except ApiError as error:
         _log.error("the resources cannot be listed: %s", error)
         return 1
-    if not started:
+    if started is None:
         await engine.stop(0.0)
         return 0
-    return await _watch(settings, engine, stop)
+    return await _watch(engine, stop, found, scope.until_changed(client, settings.namespaces, found))
 
 
 def _check(checks: health.Health, engine: Engine) -> None:
@@ -112,45 +114,38 @@ def _check(checks: health.Health, engine: Engine) -> None:
     )
 
 
-async def _watch(settings: Settings, engine: Engine, stop: asyncio.Event) -> int:
-    """Runs kopf until the signal to stop, or until kopf cannot go on; drains the engine in between."""
+async def _watch(engine: Engine, stop: asyncio.Event, found: Scope, changed: Coroutine[Any, Any, None]) -> int:
+    """Runs kopf until the signal to stop, or until kopf cannot go on, or until it would have to watch other namespaces;
+    drains the engine in between.
+    """
     end_watch, ready = asyncio.Event(), asyncio.Event()
-    watch = asyncio.create_task(handlers.run(engine.router, settings.namespaces, end_watch, ready))
+    watch = asyncio.create_task(handlers.run(engine.router, found.namespaces, end_watch, ready))
     stopped, is_ready = asyncio.create_task(stop.wait()), asyncio.create_task(ready.wait())
+    moved = asyncio.create_task(changed)
     await asyncio.wait([is_ready, watch, stopped], return_when=asyncio.FIRST_COMPLETED)
     _on_signals(stop)  # kopf has put its own in place, which would not drain
-    await asyncio.wait([watch, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([watch, stopped, moved], return_when=asyncio.FIRST_COMPLETED)
     code = 0 if stop.is_set() else _why(watch)
     await engine.stop(DRAIN_SECONDS)
     end_watch.set()
-    stopped.cancel()
-    is_ready.cancel()
+    for task in (stopped, is_ready, moved):
+        task.cancel()
     await asyncio.wait([watch], timeout=2.0)
     return code
 
 
 def _why(watch: asyncio.Task[None]) -> int:
-    """kopf has ended by itself: after a signal that came before ours were in place again, or in error."""
+    """kopf has ended by itself: after a signal that came before ours were in place again, or in error; or it goes on,
+    in the wrong namespaces.
+    """
+    if not watch.done():
+        _log.warning("the right to read a namespace came or went: the process starts anew, to watch what it can read")
+        return 1
     error = watch.exception()
     if error is None:
         return 0
     _log.error("the watch ended, the process starts anew: %s: %s", type(error).__name__, error)
     return 1
-
-
-async def _wait_for_crds(client: Client, settings: Settings) -> None:
-    """kopf looks for kinds once, at its start: before they exist it would stay blind."""
-    said = ""
-    while True:
-        try:
-            for namespace in settings.namespaces or (None,):
-                await client.request("GET", FEATURESET.path(namespace), params={"limit": "1"})
-            return
-        except ApiError as error:
-            if said != str(error):
-                said = str(error)
-                _log.warning("waiting for the FeatureSet CRD and the right to list it: %s", error)
-        await asyncio.sleep(_CRD_SECONDS)
 
 
 async def _keep(lease: Lease) -> None:
@@ -161,18 +156,18 @@ async def _keep(lease: Lease) -> None:
     os._exit(1)
 
 
-async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Waits for the work or for the signal to stop; returns whether the work was done."""
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result] | None:
+    """Waits for the work or for the signal to stop; returns the work if it was done. Raises what the work raised."""
     task = asyncio.create_task(work)
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if task.done():
         task.result()
-        return True
+        return task
     task.cancel()
     await asyncio.wait([task])
-    return False
+    return None
 
 
 def _on_signals(stop: asyncio.Event) -> None:

@@ -65,6 +65,9 @@ WATCH_EVENT_TIME = Gauge(
     registry=REGISTRY,
 )
 LEADER = Gauge("leader_election_master_status", "1: this replica holds the lease.", ["name"], registry=REGISTRY)
+UNREADABLE = Gauge(
+    "freshet_operator_unreadable_namespaces", "Watched namespaces without the right to read them.", registry=REGISTRY
+)
 RESOURCES = Gauge("freshet_operator_resources", "Known custom resources.", ["kind"], registry=REGISTRY)
 
 

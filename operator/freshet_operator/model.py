@@ -127,6 +127,8 @@ class Observed:
     work: dict[str, Work]
     """Processor pod → what it says; without those that do not answer."""
     namespace_terminating: bool = False
+    unreadable: tuple[str, ...] = ()
+    """Namespaces whose FeatureSets ought to be known and cannot be read: what they claim is not in `claims`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from freshet_operator.names import SERVING_CONFIG_KEY
 from freshet_operator.observe.serving import ServingReader, entries_of
 from freshet_operator.plan import needed_revision, served_entries
 from freshet_operator.queue import WorkQueue
+from freshet_operator.scope import Scope
 from freshet_operator.settings import Settings
 from freshet_operator.store import slim
 
@@ -39,7 +40,7 @@ class ServingReconciler:
     queue: WorkQueue
     reader: ServingReader
     applier: Applier
-    namespaces: tuple[str | None, ...]
+    scope: Scope
     _built: float = float("-inf")
     _wanted: Object | None = None
     _hash: str = ""
@@ -66,7 +67,7 @@ class ServingReconciler:
         Always from complete lists: half a list would take features away from readers.
         """
         resources: list[Object] = []
-        for namespace in self.namespaces:
+        for namespace in self.scope.lists:
             resources += [slim(item) for item in await self.client.list_all(FEATURESET, namespace)]
         last_valid: dict[str, Object] = {}
         for resource in resources:
@@ -77,7 +78,8 @@ class ServingReconciler:
                 if revision is not None:
                     last_valid[f"{meta['namespace']}/{meta['name']}"] = revision["data"]
         try:
-            wanted = serving_config(served_entries(resources, last_valid, entries_of(found)), self.settings)
+            entries = served_entries(resources, last_valid, entries_of(found), self.scope.unreadable)
+            wanted = serving_config(entries, self.settings)
         except ServingConfigTooLarge as error:
             _log.error("%s", error)
             self.reader.error = str(error)

@@ -13,6 +13,7 @@ from freshet_operator.engine import Engine
 from freshet_operator.lease import Lease
 from freshet_operator.model import Key
 from freshet_operator.reconcile import Retry
+from freshet_operator.scope import Scope
 from tests.operator.fake_api import client_of, fake_api
 from tests.operator.test_router import settings
 
@@ -31,7 +32,7 @@ async def outcome(failure: Exception | float | None, monkeypatch: pytest.MonkeyP
     async with fake_api() as api, client_of(api) as client:
         lease = Lease(client, "op", "l", "me")
         admin: Any = None
-        engine = Engine(settings(), client, admin, lease, "")
+        engine = Engine(settings(), client, admin, lease, "", Scope())
         engine.queue.add(A)
         key = await engine.queue.get()
         assert key == A

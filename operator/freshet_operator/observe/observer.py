@@ -29,6 +29,7 @@ class Observer:
         scraper: Scraper,
         work: WorkReader,
         interests: Interests,
+        unreadable: tuple[str, ...] = (),
     ) -> None:
         self._children = children
         self._kafka = kafka
@@ -36,6 +37,7 @@ class Observer:
         self._scraper = scraper
         self._work = work
         self._interests = interests
+        self._unreadable = unreadable
         self._terminating: dict[str, float] = {}
 
     async def observe(self, key: Key, dirty_since: float, waiting: int) -> Observed | None:
@@ -61,6 +63,7 @@ class Observer:
             figures=figures,
             work=work,
             namespace_terminating=self._is_terminating(key.namespace),
+            unreadable=self._unreadable,
         )
 
     def terminating(self, namespace: str) -> None:

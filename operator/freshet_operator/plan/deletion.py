@@ -108,8 +108,8 @@ def _kafka(observed: Observed, settings: Settings, effective: Effective) -> _Ste
     used = {topic.name for claim in observed.claims if not claim.deleting for topic in claim.topics}
     used.add(settings.dead_letter_topic)  # other people's rejected events
     wanted = [topic.name for topic in wanted_topics(effective.featureset, settings) if topic.manage]
-    gone = [topic for topic in wanted if topic not in used]
-    kept = [topic for topic in wanted if topic in used]
+    gone = [topic for topic in wanted if topic not in used and not observed.unreadable]
+    kept = [topic for topic in wanted if topic not in gone]
     groups = [consumer_group(namespace, name, revision) for revision in _revisions(observed, effective)]
     there = [topic for topic in gone if topic in observed.kafka.topics]
     writes = (
@@ -118,7 +118,10 @@ def _kafka(observed: Observed, settings: Settings, effective: Effective) -> _Ste
         _release(resource),
     )
     message = f"online keys and consumer group are deleted; topics deleted: {', '.join(gone) or 'none'}"
-    others = f"; kept, because others use them: {', '.join(kept)}" if kept else ""
+    why = "others use them"
+    if observed.unreadable:
+        why = f"others may use them in {', '.join(observed.unreadable)}, which cannot be read"
+    others = f"; kept, because {why}: {', '.join(kept)}" if kept else ""
     return _Step(writes, message + others, released=True)
 
 

@@ -7,7 +7,7 @@ served from when its topics were there (status.versions, any state but Pending);
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from freshet_operator.desired.serving import entry, entry_hash
 from freshet_operator.model import Claim, Object, ServingSeen
@@ -30,19 +30,21 @@ def served_entries(
     resources: Sequence[Object],
     last_valid: Mapping[str, Object],
     current: Iterable[Object] = (),
+    unreadable: Collection[str] = (),
 ) -> tuple[Object, ...]:
     """The entries of the serving ConfigMap, of all FeatureSets as the API server has them.
 
     `last_valid`: "namespace/name" → the data of the ControllerRevision that `needed_revision` names. `current`: the
-    entries that the ConfigMap holds now; one of them stays if its ControllerRevision is gone. Of one name in two
-    namespaces the older is served, even while it has nothing to serve: a name does not change hands because of a typo.
+    entries that the ConfigMap holds now; one of them stays if its ControllerRevision is gone, or if its namespace is
+    one of `unreadable`: that a right is missing is no reason to take features away. Of one name in two namespaces the
+    older is served, even while it has nothing to serve: a name does not change hands because of a typo.
     """
     held = {_key(one): one for one in current}
-    winners: dict[str, tuple[str, str]] = {}
+    found = [one for key, one in held.items() if key[0] in unreadable]
+    winners = {one["metadata"]["name"]: _key(one) for one in found}
     living = [one for one in resources if not one["metadata"].get("deletionTimestamp")]
     for resource in sorted(living, key=_age):
         winners.setdefault(resource["metadata"]["name"], _key(resource))
-    found = []
     for resource in living:
         key = _key(resource)
         if winners[resource["metadata"]["name"]] != key or not _is_admitted(resource):
