@@ -55,6 +55,7 @@ def names(cluster: Cluster) -> list[str]:
 
 def test_one_too_many_is_told_and_what_fits_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
+        world = served().observe()
         cluster: Any = Cluster([accepted()])
         queue = WorkQueue()
         reader = ServingReader(cluster, PodClient(), settings())
@@ -74,13 +75,12 @@ def test_one_too_many_is_told_and_what_fits_stays(monkeypatch: pytest.MonkeyPatc
         assert cluster.lists == lists, "nothing has changed: it is not built again"
 
         seen = await reader.seen()
-        world = served()
-        told = plan(replace(world.observe(), resource={**world.resource, **newer}, serving=seen), settings(), NOW)
+        told = plan(replace(world, resource={**world.resource, **newer}, serving=seen), settings(), NOW)
         assert conditions(told.status)["ServingConfigured"] == ("False", "ConfigTooLarge")
         assert conditions(told.status)["Ready"] == ("False", "ConfigTooLarge")
         assert "2 FeatureSets" in message(told.status, "Ready")
         assert ("Warning", "ConfigTooLarge") in [(event.type, event.reason) for event in told.events]
-        others = replace(world.observe(), serving=replace(seen, pods={"s": seen.hash}))
+        others = replace(world, serving=replace(seen, pods={"s": seen.hash}))
         assert conditions(plan(others, settings(), NOW).status)["Ready"][0] == "True"
 
         cluster.resources.pop()
