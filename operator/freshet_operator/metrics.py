@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -11,6 +13,10 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from freshet_operator.model import Object
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
@@ -69,6 +75,39 @@ UNREADABLE = Gauge(
     "freshet_operator_unreadable_namespaces", "Watched namespaces without the right to read them.", registry=REGISTRY
 )
 RESOURCES = Gauge("freshet_operator_resources", "Known custom resources.", ["kind"], registry=REGISTRY)
+
+
+class Conditions(Collector):
+    """The conditions of all FeatureSets, as kube-state-metrics shows those of other kinds: three series each, one is 1.
+
+    Held as one text each, and made into series when somebody asks: thousands of gauges would take as much memory as all
+    else that is known of the FeatureSets.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
+
+    def show(self, namespace: str, name: str, conditions: Iterable[Object]) -> None:
+        """A FeatureSet's status has these conditions now."""
+        self._known[namespace, name] = tuple((one["type"], one["status"].lower()) for one in conditions)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """The FeatureSet is gone."""
+        self._known.pop((namespace, name), None)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All series."""
+        labels = ["namespace", "name", "type", "status"]
+        found = GaugeMetricFamily("freshet_featureset_condition", "Condition of a FeatureSet.", labels=labels)
+        for (namespace, name), conditions in list(self._known.items()):
+            for type, holds in conditions:
+                for status in ("true", "false", "unknown"):
+                    found.add_metric([namespace, name, type, status], float(status == holds))
+        yield found
+
+
+CONDITIONS = Conditions()
+REGISTRY.register(CONDITIONS)
 
 
 def exposition() -> bytes:

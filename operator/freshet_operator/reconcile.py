@@ -6,10 +6,11 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from freshet_operator import metrics
 from freshet_operator import status as statuses
 from freshet_operator.api.client import Client
 from freshet_operator.api.errors import ApiError
-from freshet_operator.api.kinds import EXPERIMENT
+from freshet_operator.api.kinds import EXPERIMENT, FEATURESET
 from freshet_operator.apply import Applier, Done
 from freshet_operator.events import Recorder
 from freshet_operator.model import Event, Key, Object, Plan
@@ -48,6 +49,7 @@ class Reconciler:
         if observed is None:
             self.observer.forget(key)
             self._figures_written.pop(key, None)
+            metrics.CONDITIONS.forget(key.namespace, key.name)
             self.queue.add(self.serving_key)
             return None
         now_ms = int(time.time() * 1000)
@@ -78,6 +80,8 @@ class Reconciler:
             before = resource.get("status") or {}
             generation = int(resource["metadata"].get("generation") or 0)
             after = statuses.with_failures(planned.status, before, generation, done, now_ms)
+            if key.kind == FEATURESET.kind:
+                metrics.CONDITIONS.show(key.namespace, key.name, after.get("conditions") or ())
             await self._write_status(key, resource, before, after)
         failures = [*done.kafka_failures, *([done.failure] if done.failure else [])]
         for failed in failures:

@@ -3,6 +3,51 @@
 {{- $limits := .Values.metrics.rules.limits -}}
 {{- $operator := include "freshet.component" (dict "root" . "component" "operator") -}}
 groups:
+  - name: freshet-featuresets
+    rules:
+      - alert: FreshetFeatureSetNotServed
+        expr: |-
+          max by (namespace, name) (freshet_featureset_condition{type="Serving", status!="true"}) == 1
+            and on (namespace, name) freshet_featureset_condition{type="BackfillComplete", status="true"} == 1
+        for: 5m
+        labels: {severity: critical}
+        annotations:
+          summary: {{ `'{{ $labels.namespace }}/{{ $labels.name }}: no version is served'` }}
+          description: Its features are built, and no serving pod answers for them. kubectl describe featureset says why.
+      - alert: FreshetFeatureSetNotReady
+        expr: |-
+          max by (namespace, name) (freshet_featureset_condition{type="Ready", status!="true"}) == 1
+            unless on (namespace, name) freshet_featureset_condition{type=~"Paused|Progressing", status="true"} == 1
+        for: 10m
+        labels: {severity: warning}
+        annotations:
+          summary: {{ `'{{ $labels.namespace }}/{{ $labels.name }} is not Ready, and does not get there by itself'` }}
+          description: Somebody has to do something. kubectl describe featureset has the reason and the sentence to it.
+      - alert: FreshetFeatureSetProgressing
+        expr: |-
+          max by (namespace, name) (freshet_featureset_condition{type="Progressing", status="true"}) == 1
+            unless on (namespace, name) freshet_featureset_condition{type="Paused", status="true"} == 1
+        for: {{ $limits.progressing }}
+        labels: {severity: warning}
+        annotations:
+          summary: {{ `'{{ $labels.namespace }}/{{ $labels.name }} has been on its way for long'` }}
+          description: A backfill or roll-out that does not end. Its condition Progressing says what it waits for; raise metrics.rules.limits.progressing if its topic takes longer.
+      - alert: FreshetPartitionsStopped
+        expr: sum by (namespace, featureset, reason) (partitions_stopped) > 0
+        for: 2m
+        labels: {severity: critical}
+        annotations:
+          summary: {{ `'{{ $labels.namespace }}/{{ $labels.featureset }}: {{ $value }} partitions are not processed: {{ $labels.reason }}'` }}
+          description: Nothing is lost, the events wait. docs/how-it-works.md says what each reason asks for.
+      - alert: FreshetRebuilding
+        expr: |-
+          label_replace(sum by (namespace, featureset) (partitions_rebuilding) > 0, "name", "$1", "featureset", "(.*)")
+            and on (namespace, name) freshet_featureset_condition{type="Serving", status="true"} == 1
+        for: 5m
+        labels: {severity: warning}
+        annotations:
+          summary: {{ `'{{ $labels.namespace }}/{{ $labels.featureset }}: {{ $value }} partitions are being built while it is served'` }}
+          description: The online store has lost states, or the first backfill is still running. Reads of these partitions' entities are answered 503 until they are complete.
   - name: freshet-processing
     rules:
       - alert: FreshetLag
