@@ -17,7 +17,7 @@ from freshet_operator.plan import plan, served_entries
 from freshet_operator.scope import Scope
 from tests.operator.fake_api import FakeApi, client_of, fake_api
 from tests.operator.pure import NOW, featureset, settings
-from tests.operator.test_conditions import served
+from tests.operator.world import served
 
 Answer = tuple[int, Any, dict[str, str]]
 

@@ -16,6 +16,7 @@ from freshet_operator.observe.pods import PodClient
 from freshet_operator.observe.serving import ServingReader, entries_of
 from freshet_operator.plan import plan
 from freshet_operator.queue import WorkQueue
+from freshet_operator.scope import Scope
 from freshet_operator.serving import LOOK_SECONDS, ServingReconciler
 from tests.operator.pure import NOW, conditions, featureset, message, settings
 from tests.operator.test_served import accepted
@@ -59,7 +60,7 @@ def test_one_too_many_is_told_and_what_fits_stays(monkeypatch: pytest.MonkeyPatc
         cluster: Any = Cluster([accepted()])
         queue = WorkQueue()
         reader = ServingReader(cluster, PodClient(), settings())
-        writer = ServingReconciler(settings(), cluster, queue, reader, cluster, (None,))
+        writer = ServingReconciler(settings(), cluster, queue, reader, cluster, Scope())
         assert await writer.reconcile(KEY) == LOOK_SECONDS
         assert names(cluster) == ["clicks"]
 
@@ -97,7 +98,7 @@ def test_it_is_written_once_and_again_when_somebody_edits_it() -> None:
     async def run() -> None:
         cluster: Any = Cluster([accepted(), featureset(name="pending")])
         writer = ServingReconciler(
-            settings(), cluster, WorkQueue(), ServingReader(cluster, PodClient(), settings()), cluster, (None,)
+            settings(), cluster, WorkQueue(), ServingReader(cluster, PodClient(), settings()), cluster, Scope()
         )
         for _ in range(3):
             await writer.reconcile(KEY)
