@@ -34,6 +34,8 @@ from freshet.spec.partitioning import partition_of
 from freshet.stores import kafka
 from freshet.stores.fence import Progress
 
+Row = tuple[int, int, bytes]
+"""Offset, broker time in ms, value."""
 PARTITIONS = 4
 USERS = 300
 _MANIFEST = """
@@ -117,8 +119,15 @@ class System:
     """One FeatureSet on real servers."""
 
     def __init__(
-        self, folder: Path, servers: tuple[EmbeddedKafka, EmbeddedValkey], namespace: str, unique: Callable[[str], str]
+        self,
+        folder: Path,
+        servers: tuple[EmbeddedKafka, EmbeddedValkey],
+        namespace: str,
+        unique: Callable[[str], str],
+        *,
+        postgres: str = "",
     ) -> None:
+        self._postgres = postgres
         self.folder, self.namespace = folder, namespace
         self.kafka, self.valkey = servers
         text = _MANIFEST.format(topic=unique("events"), output=unique("vectors"))
@@ -140,7 +149,7 @@ class System:
         self.producer.produce(self.featureset.source.topic, key=key, value=value)
         self.producer.poll(0)
 
-    def processor(self, *, dies_before_script: int = 0) -> subprocess.Popen[bytes]:
+    def processor(self, *, dies_before_script: int = 0, **settings: str) -> subprocess.Popen[bytes]:
         """Starts a processor; with `dies_before_script` it kills itself just before it would send that script."""
         properties = self.folder / "client.properties"
         properties.write_text("session.timeout.ms=6000\n")
@@ -155,6 +164,8 @@ class System:
             "FRESHET_METRICS_HOST": "127.0.0.1",
             "FRESHET_METRICS_PORT": str(port),
             "FRESHET_DEAD_LETTER_TOPIC": self.dead_letters,
+            "FRESHET_POSTGRES": self._postgres,
+            **settings,
         }
         command = [sys.executable, "-m", "tests.integration.dying_processor", str(dies_before_script)]
         root = Path(__file__).parent.parent.parent
@@ -205,13 +216,13 @@ class System:
         finally:
             consumer.close()
 
-    def logs(self) -> list[Log]:
+    def rows(self) -> list[list[Row]]:
         """The whole source topic, read back from Kafka, partition by partition."""
-        out = []
-        for p, end in enumerate(self.ends()):
-            rows = self._read(self.featureset.source.topic, p, end)
-            out.append(log_of([_record(row) for row in rows], self.featureset.definition))
-        return out
+        return [self._read(self.featureset.source.topic, p, end) for p, end in enumerate(self.ends())]
+
+    def logs(self, rows: list[list[Row]] | None = None) -> list[Log]:
+        """The source topic, or `rows` of it, as the oracle takes it."""
+        return [log_of([_record(row) for row in part], self.featureset.definition) for part in rows or self.rows()]
 
     def vectors(self) -> list[dict[str, Any]]:
         """Everything in the output topic."""
@@ -222,10 +233,14 @@ class System:
         rows = [row for p, end in enumerate(ends) for row in self._read(self.featureset.output_topic, p, end)]
         return [json.loads(row[2]) for row in rows]
 
-    def _read(self, topic: str, partition: int, end: int) -> list[tuple[int, int, bytes]]:
+    def _read(self, topic: str, partition: int, end: int) -> list[Row]:
         consumer = kafka.consumer(self.settings, "read-back")
-        consumer.assign([TopicPartition(topic, partition, 0)])
-        rows: list[tuple[int, int, bytes]] = []
+        start, _ = kafka.log_bounds(consumer, topic, partition)
+        if start == end:
+            consumer.close()
+            return []
+        consumer.assign([TopicPartition(topic, partition, start)])
+        rows: list[Row] = []
         while not rows or rows[-1][0] < end - 1:
             if end == 0:
                 break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +12,9 @@ from confluent_kafka import TopicPartition
 from freshet.dev.servers import EmbeddedKafka
 from freshet.processor.assignment import Assignment
 from freshet.processor.partition import PartitionOwner
+from freshet.processor.rebuild import Rebuild
 from freshet.processor.runner import Pace
+from freshet.processor.takeover import Begun, Taking
 from freshet.runtime.settings import KafkaSettings
 from freshet.stores import kafka as stores
 from freshet.stores.fence import Refused
@@ -32,8 +34,14 @@ def test_a_partition_that_was_stopped_and_taken_away_goes_on_when_it_comes_back(
     producer.flush()
     consumer: Any = stores.consumer(settings, namespace)
     owner = cast(PartitionOwner, SimpleNamespace(complete=True, position=3))
+
+    def own(_: int) -> Taking:
+        begun: Future[Begun] = Future()
+        begun.set_result(Begun(owner, None, 0))
+        return Taking(owner, Rebuild(), begun)
+
     with ThreadPoolExecutor(1) as io:
-        assignment = Assignment(consumer, topic, lambda _: (owner, 3), io, Pace(), "activity")
+        assignment = Assignment(consumer, topic, own, io, Pace(), "activity")
         assignment.assigned([0], 0)
         consumer.poll(1)
         assignment.stop(0, Refused("another owner"), 0)

@@ -158,7 +158,7 @@ def test_missing_or_foreign_progress_is_a_refusal(fence: PartitionFence, client:
     client.set(key, "nonsense")
     with pytest.raises(Refused, match="something unreadable"):
         fence.check()
-    with pytest.raises(StoreDown, match="token:seq:offset:complete"):
+    with pytest.raises(StoreDown, match="token:seq:offset:phase"):
         fence.take_over(0, "t")
 
 

@@ -87,7 +87,10 @@ class Process:
         owner = self.variant.owner(FEATURESET, 0, fence, outputs, compiled=COMPILED, limits=self.limits)
         self.router.twice = self.variant.takes_over_twice and bool(self.world.copy(self.router.old))
         try:
-            owner.take_over(_TOPIC_ID, 0, self.world.log.end)
+            taken = owner.claim(_TOPIC_ID)
+            if taken.created:
+                fence.send(fence.prepare([], move_to=0, complete=False))
+            owner.start(taken.duplicates_index, self.world.log.end)
         except Failure:
             return
         finally:
@@ -178,7 +181,7 @@ class _Kept(PartitionFence):
     def __init__(self, before: PartitionFence) -> None:
         super().__init__(before._client, before._tag)
 
-    def take_over(self, start_offset: int, source: str) -> fences.Takeover:
+    def take_over(self, start_offset: int, source: str, *, restoring: bool = False) -> fences.Takeover:
         """As if it had just taken over."""
         keys = [naming.progress_key(self._tag), naming.duplicates_key(self._tag)]
         progress, index = self._client.execute_command("MGET", *keys)  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from freshet.engine.accumulators import Accumulator
 from freshet.engine.aggregates import AGGREGATES
@@ -85,6 +86,15 @@ class Layout:
         head["length"], head["tiles"] = self.length(tiles), tiles
         return head.view(np.float64).reshape(len(tiles), HEAD_WORDS)
 
+    def peek(self, blobs: Sequence[bytes]) -> tuple[Ints, Floats]:
+        """Own offset and newest event time (ms; -inf without events) of each blob. Raises LayoutError."""
+        size = 8 * (HEAD_WORDS + _FIXED)
+        lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
+        self._check_lengths(lengths)
+        words = np.frombuffer(b"".join([blob[:size] for blob in blobs]), np.float64).reshape(len(blobs), -1)
+        self._check_heads(np.ascontiguousarray(words[:, :HEAD_WORDS]).view(HEAD).reshape(-1), lengths)
+        return words[:, HEAD_WORDS + OFFSET].astype(np.int64), words[:, HEAD_WORDS + NEWEST]
+
     def split(self, blobs: Sequence[bytes]) -> tuple[Floats, Floats, Ints]:
         """Blobs → fixed words (blobs, fixed_width), tile rows (all tiles, tile_width), tiles of each blob.
 
@@ -92,11 +102,21 @@ class Layout:
         layout or length.
         """
         lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
-        if len(blobs) and (lengths.min() < self.front_bytes or (lengths % 8).any()):
-            raise LayoutError(f"a state of {lengths.min()} bytes, at least {self.front_bytes} expected")
+        self._check_lengths(lengths)
         words = np.frombuffer(b"".join(blobs), np.float64)
         begin = np.cumsum(lengths) // 8 - lengths // 8
         head = words[begin[:, None] + np.arange(HEAD_WORDS)].view(HEAD).reshape(-1)
+        self._check_heads(head, lengths)
+        at = begin + HEAD_WORDS
+        fixed = words[at[:, None] + np.arange(self.fixed_width)]
+        tiles = head["tiles"].astype(np.int64)
+        return fixed, self._tile_rows(words, at + self.fixed_width, tiles), tiles
+
+    def _check_lengths(self, lengths: Ints) -> None:
+        if len(lengths) and (lengths.min() < self.front_bytes or (lengths % 8).any()):
+            raise LayoutError(f"a state of {lengths.min()} bytes, at least {self.front_bytes} expected")
+
+    def _check_heads(self, head: npt.NDArray[np.void], lengths: Ints) -> None:
         wrong = (head["format"] != FORMAT) | (head["layout"] != self.checksum) | (head["length"] != lengths)
         if wrong.any():
             found = head[wrong][0]
@@ -104,10 +124,6 @@ class Layout:
                 f"a state of format {found['format']}, layout {found['layout']:08x}, length {found['length']}; "
                 f"expected format {FORMAT}, layout {self.checksum:08x}, length {lengths[wrong][0]}"
             )
-        at = begin + HEAD_WORDS
-        fixed = words[at[:, None] + np.arange(self.fixed_width)]
-        tiles = head["tiles"].astype(np.int64)
-        return fixed, self._tile_rows(words, at + self.fixed_width, tiles), tiles
 
     def _tile_rows(self, words: Floats, at: Ints, tiles: Ints) -> Floats:
         if not self.tile_width:

@@ -11,17 +11,30 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from freshet.engine.layout import LayoutError
 from freshet.processor.outputs import OutputFailed
-from freshet.processor.partition import PartitionOwner, SourceChanged, SourceTruncated
+from freshet.processor.partition import SourceChanged, SourceTruncated
+from freshet.processor.records import Records
 from freshet.processor.runner import Flushed, Pace, Runner
+from freshet.processor.takeover import Taking
 from freshet.runtime import metrics
 from freshet.stores.fence import Refused, StoreDown, StoreFull
+from freshet.stores.postgres import HistoryDown
 
 log = logging.getLogger(__name__)
 
 _FIRST_WAIT_MS = 100
 _LONGEST_WAIT_MS = 5_000
 
-Failure = (Refused, StoreDown, StoreFull, OutputFailed, SourceChanged, SourceTruncated, LayoutError, KafkaException)
+Failure = (
+    Refused,
+    StoreDown,
+    StoreFull,
+    HistoryDown,
+    OutputFailed,
+    SourceChanged,
+    SourceTruncated,
+    LayoutError,
+    KafkaException,
+)
 """What ends an ownership and is answered by taking over again."""
 
 
@@ -37,18 +50,18 @@ class Waiting:
 
 
 class Assignment:
-    """Runners of the assigned partitions, and those that wait for another try."""
+    """Runners of the assigned partitions, those that are being rebuilt, and those that wait for another try."""
 
     def __init__(
         self,
         consumer: Consumer,
         topic: str,
-        own: Callable[[int], tuple[PartitionOwner, int]],
+        own: Callable[[int], Taking],
         io: Executor,
         pace: Pace,
         featureset: str,
     ) -> None:
-        """`own` takes a partition over and returns its owner and the offset to consume from."""
+        """`own` takes a partition over."""
         self._consumer = consumer
         self._topic = topic
         self._own = own
@@ -56,24 +69,32 @@ class Assignment:
         self._pace = pace
         self._featureset = featureset
         self.runners: dict[int, Runner] = {}
+        self.rebuilding: dict[int, Taking] = {}
+        """Ours, but their states are still being brought back."""
         self.waiting: dict[int, Waiting] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is to be looked after soon, though Kafka brings nothing."""
+        return bool(self.rebuilding) or any(r.busy or r.backlog is not None for r in self.runners.values())
 
     def assigned(self, partitions: Iterable[int], now_ms: int) -> None:
         """Kafka gave us these: consume each from the offset in the store, never from Kafka's committed one."""
         places = [TopicPartition(self._topic, p, self._try(p, now_ms)) for p in partitions]
         self._consumer.incremental_assign(places)
-        paused = [place for place in places if place.partition in self.waiting]
+        reading = {p for p, runner in self.runners.items() if runner.backlog is None}
+        paused = [place for place in places if place.partition not in reading]
         if paused:
             self._consumer.pause(paused)
         # A partition that was paused when it was taken away comes back paused: the client remembers it.
-        taken = [TopicPartition(self._topic, p) for p in self.runners if p in {place.partition for place in places}]
+        taken = [TopicPartition(self._topic, place.partition) for place in places if place.partition in reading]
         if taken:
             self._consumer.resume(taken)
 
     def dropped(self, partitions: Iterable[int]) -> None:
         """These are no longer ours; whatever is in memory is forgotten."""
         for p in partitions:
-            self.runners.pop(p, None)
+            self._forget(p)
             self.waiting.pop(p, None)
 
     def stop(self, partition: int, error: Exception, now_ms: int) -> None:
@@ -84,8 +105,14 @@ class Assignment:
             log.info("partition could not be paused", extra={"partition": partition, "error": str(problem)})
         self._failed(partition, error, now_ms)
 
-    def _failed(self, partition: int, error: Exception, now_ms: int) -> None:
+    def _forget(self, partition: int) -> None:
         self.runners.pop(partition, None)
+        taking = self.rebuilding.pop(partition, None)
+        if taking is not None:
+            taking.dropped.set()
+
+    def _failed(self, partition: int, error: Exception, now_ms: int) -> None:
+        self._forget(partition)
         before = self.waiting.get(partition)
         wait = min(2 * before.wait_ms, _LONGEST_WAIT_MS) if before else _FIRST_WAIT_MS
         reason = type(error).__name__
@@ -97,13 +124,36 @@ class Assignment:
         )
 
     def retry(self, now_ms: int) -> None:
-        """Tries partitions whose wait is over."""
+        """Tries partitions whose wait is over, and begins with those that are rebuilt."""
+        for p, taking in list(self.rebuilding.items()):
+            if taking.begun.done():
+                del self.rebuilding[p]
+                self._start(p, self._begin(p, taking, now_ms))
         for p, waiting in list(self.waiting.items()):
             if now_ms < waiting.at_ms:
                 continue
-            offset = self._try(p, now_ms)
-            if p in self.runners:
-                self.restart(p, offset)
+            self._start(p, self._try(p, now_ms))
+
+    def _start(self, partition: int, offset: int) -> None:
+        """Lets Kafka deliver a partition that was paused, if it is to."""
+        runner = self.runners.get(partition)
+        if runner is not None and runner.backlog is None:
+            self.restart(partition, offset)
+
+    def backlogs(self) -> list[tuple[int, Records]]:
+        """What there is to be taken from event logs. Partitions that are through with theirs go on with Kafka."""
+        found = []
+        for p, runner in list(self.runners.items()):
+            backlog = runner.backlog
+            if backlog is None:
+                continue
+            if backlog.over:
+                runner.backlog = None
+                runner.owner.reached(backlog.end)
+                self.restart(p, backlog.end)
+            elif (records := backlog.take()) is not None:
+                found.append((p, records))
+        return found
 
     def restart(self, partition: int, offset: int) -> None:
         """Makes Kafka deliver a partition from an offset again. What was fetched before is discarded by the client."""
@@ -148,16 +198,35 @@ class Assignment:
                         del left[p]
 
     def _try(self, partition: int, now_ms: int) -> int:
-        """Takes a partition over; returns where to consume, or the log's end if that failed and has to wait."""
+        """Takes a partition over; returns where to consume, or the log's end if it cannot be consumed yet."""
         try:
-            owner, offset = self._own(partition)
+            taking = self._own(partition)
+        except Failure as error:
+            self._failed(partition, error, now_ms)
+            return int(OFFSET_END)
+        if taking.begun.done():
+            return self._begin(partition, taking, now_ms)
+        self.rebuilding[partition] = taking
+        return int(OFFSET_END)
+
+    def _begin(self, partition: int, taking: Taking, now_ms: int) -> int:
+        """The partition's states are as its progress says, or that could not be reached."""
+        try:
+            begun = taking.begun.result()
         except Failure as error:
             self._failed(partition, error, now_ms)
             return int(OFFSET_END)
         self.waiting.pop(partition, None)
-        self.runners[partition] = Runner(owner, self._io, self._pace)
+        owner = taking.owner
+        self.runners[partition] = Runner(owner, self._io, self._pace, taking.rebuild, begun.backlog)
+        if begun.lost:
+            metrics.EVENTS_LOST.labels(self._featureset).inc(begun.lost)
+            log.error(
+                "events between the states and the log are gone; FRESHET_ON_GAP=skip goes on without them",
+                extra={"partition": partition, "offsets": begun.lost, "from": owner.position},
+            )
         log.info(
             "partition taken over",
-            extra={"partition": partition, "offset": offset, "complete": owner.complete},
+            extra={"partition": partition, "offset": owner.position, "complete": owner.complete},
         )
-        return offset
+        return owner.position

@@ -1,7 +1,7 @@
 """The owner of one partition: every step between a record and its durable state, in the order of design §6.
 
-It does no threading and reads no clock. The service (and the conformance test) calls its steps: `take_over`, then any
-number of `take`, `begin_flush`, sending the flush's scripts in order and `flushed`, and `idle_check`. After any
+It does no threading and reads no clock. The service (and the conformance test) calls its steps: `claim`, `start`, then
+any number of `take`, `begin_flush`, sending the flush's scripts in order and `flushed`, and `idle_check`. After any
 exception the owner is to be thrown away, memory and all, and a new one takes over with a new token (§6.6).
 """
 
@@ -25,8 +25,9 @@ from freshet.processor.outputs import Outputs
 from freshet.processor.pending import Pending
 from freshet.processor.records import Records
 from freshet.spec.definition import FeatureSet
+from freshet.spec.lifetime import TTL_SLACK_MS, state_ttl_ms
 from freshet.spec.partitioning import partition_of
-from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence, Script
+from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence, Script, Takeover
 
 T = TypeVar("T")
 
@@ -34,9 +35,6 @@ _LOAD_KEYS = 500
 """Keys of one load: one MGET must not block the store for long."""
 _SEND_MS = 100
 """Due vectors are gathered for so long: one read of fifty entities costs little more than one of one."""
-_DAY_MS = 86_400_000
-TTL_SLACK_MS = 2 * _DAY_MS
-"""How much longer than its windows a state lives (§6.10). It is written whole at least this often."""
 
 
 class SourceChanged(Exception):
@@ -44,7 +42,7 @@ class SourceChanged(Exception):
 
 
 class SourceTruncated(Exception):
-    """The stored offset lies outside the log: what is between is gone, or the log was made anew."""
+    """Events that the states need are in no log any more, or the log ends before what they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +129,29 @@ class PartitionOwner:
         self.complete = False
         self._complete_from = 0
 
-    # Step 1: §6.5. Runs where the scripts are sent.
-    def take_over(self, source: str, log_start: int, log_end: int) -> int:
-        """Takes the partition over; returns the offset to consume from. Raises Refused, StoreDown, StoreFull.
+    # Step 1: §6.5. Both run where the scripts are sent.
+    def claim(self, source: str) -> Takeover:
+        """Makes this the owner and says what is there. Raises Refused, StoreDown, StoreFull.
 
-        `source` is the topic's id, `log_start` and `log_end` its present bounds. Raises SourceChanged or
-        SourceTruncated if the stored progress does not belong to this log.
+        `source` is the topic's id. Raises SourceChanged if the stored states do not belong to it.
         """
-        taken = self.fence.take_over(log_start, source)
+        taken = self.fence.take_over(0, source, restoring=True)
         if taken.source != source:
             raise SourceChanged(f"partition {self.partition}: state is of topic id {taken.source}, not {source}")
-        if not log_start <= taken.progress.offset <= log_end:
-            raise SourceTruncated(
-                f"partition {self.partition}: stored offset {taken.progress.offset} is outside the log's "
-                f"{log_start}…{log_end}"
-            )
-        self._filter = DuplicateFilter(self._definition.deduplicate_ms, taken.duplicates_index)
+        return taken
+
+    def start(self, duplicates_index: bytes | None, log_end: int) -> int:
+        """Goes on from where progress is, with the filter of this index; returns the offset to consume from.
+
+        What was created or restored has been settled before. The states are complete when they reach `log_end`.
+        Raises Refused, StoreDown.
+        """
+        self._filter = DuplicateFilter(self._definition.deduplicate_ms, duplicates_index)
         if self._filter.minutes:
             self._filter.load(self.fence.load_buckets(sorted(self._filter.minutes)))
-        self.position = self.stored = taken.progress.offset
-        self.complete = taken.progress.complete
+        progress = self.fence.progress
+        self.position = self.stored = progress.offset
+        self.complete = progress.complete
         self._complete_from = log_end
         return self.position
 
@@ -350,15 +351,6 @@ class Compiled:
         """Compiles a FeatureSet's definition."""
         layout = Layout(featureset.definition)
         return cls(EventDecoder(featureset.definition), layout, Reader(featureset.definition, layout))
-
-
-def state_ttl_ms(featureset: FeatureSet) -> int | None:
-    """How long a state lives after it was last written whole (§6.10); None: for ever."""
-    if featureset.entity_ttl_ms is not None:
-        return featureset.entity_ttl_ms
-    if featureset.definition.has_lifetime or not featureset.definition.windows:
-        return None
-    return featureset.definition.windows[-1].length_ms + 2 * TTL_SLACK_MS
 
 
 def select(batch: EventBatch, kept: Bools) -> EventBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from confluent_kafka import KafkaError
 
 from freshet.processor.assignment import Assignment
 from freshet.processor.partition import Counts
+from freshet.processor.rebuild import Rebuild, sentence
 from freshet.processor.runner import Flushed
 from freshet.processor.source import SourceWatch
 from freshet.runtime import metrics
@@ -19,6 +21,7 @@ from freshet.spec.definition import FeatureSet
 log = logging.getLogger(__name__)
 
 _UPDATE_MS = 250
+_TELL_MS = 10_000
 
 
 class Report:
@@ -31,6 +34,8 @@ class Report:
         self._updated_ms = 0
         self._shown: set[int] = set()
         self._reasons: set[str] = set()
+        self._rebuilding: dict[int, dict[str, Any]] = {}
+        self._told_ms = 0
         self.counts = Counts()
         """Shared by the owners of all partitions."""
         self.problem: str | None = None
@@ -51,7 +56,7 @@ class Report:
         details = {
             "featureset": self._name,
             "partitions": sorted(runners),
-            "rebuilding": sorted(p for p, r in runners.items() if not r.owner.complete),
+            "rebuilding": {str(p): one for p, one in sorted(self._rebuilding.items())},
             "stopped": waiting,
             "group": "joined" if self.member else "not joined yet",
             "problem": problem,
@@ -78,6 +83,7 @@ class Report:
             return
         self._updated_ms = now_ms
         self._show_partitions(log_end)
+        self._look_at_rebuilding(now_ms)
         counts, name = self.counts, self._name
         metrics.PROCESSOR_BUSY_SECONDS.labels(name).inc(self.busy_seconds)
         self.busy_seconds = 0.0
@@ -102,13 +108,39 @@ class Report:
         for partition, runner in runners.items():
             lag = max(0, log_end(partition) - runner.owner.position)
             metrics.PARTITION_LAG.labels(self._name, str(partition)).set(lag)
-        ours = {*runners, *waiting}
+        ours = {*runners, *waiting, *self._assignment.rebuilding}
         for partition in self._shown - ours:
             metrics.PARTITION_LAG.remove(self._name, str(partition))
         self._shown = ours & (self._shown | runners.keys())
-        rebuilding = sum(not runner.owner.complete for runner in runners.values())
+        rebuilding = sum(not runner.owner.complete for runner in runners.values()) + len(self._assignment.rebuilding)
         metrics.PARTITIONS_REBUILDING.labels(self._name).set(rebuilding)
         stopped = Counter(one.reason for one in waiting.values())
         self._reasons |= stopped.keys()
         for reason in self._reasons:
             metrics.PARTITIONS_STOPPED.labels(self._name, reason).set(stopped[reason])
+
+    def _look_at_rebuilding(self, now_ms: int) -> None:
+        """Partitions that are not complete: how far they are and how long it will take."""
+        found: dict[int, dict[str, Any]] = {}
+        parts: list[tuple[int, Rebuild, int | None]] = [
+            (p, taking.rebuild, None) for p, taking in self._assignment.rebuilding.items()
+        ]
+        parts += [(p, r.rebuild, r.owner.position) for p, r in self._assignment.runners.items() if not r.owner.complete]
+        for p, rebuild, position in parts:
+            ratio = rebuild.ratio(position)
+            eta = rebuild.eta_seconds(now_ms, ratio)
+            found[p] = {
+                "progress": round(ratio, 4),
+                "eta_seconds": None if eta is None else round(eta, 1),
+                "sentence": sentence(p, ratio, eta, rebuild.waits_for),
+            }
+            metrics.REBUILD_RATIO.labels(self._name, str(p)).set(ratio)
+            metrics.REBUILD_ETA.labels(self._name, str(p)).set(math.nan if eta is None else eta)
+        for p in self._rebuilding.keys() - found.keys():
+            metrics.REBUILD_RATIO.remove(self._name, str(p))
+            metrics.REBUILD_ETA.remove(self._name, str(p))
+        self._rebuilding = found
+        if found and now_ms - self._told_ms >= _TELL_MS:
+            self._told_ms = now_ms
+            for one in found.values():
+                log.info(one["sentence"])

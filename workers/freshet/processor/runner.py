@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
+from freshet.processor.backlog import Backlog
 from freshet.processor.partition import Flush, PartitionOwner
+from freshet.processor.rebuild import Rebuild
 from freshet.processor.records import Records
 from freshet.stores.fence import Script
 
@@ -36,8 +38,14 @@ class Flushed:
 class Runner:
     """Drives one PartitionOwner; all store calls go through `io`, one thread that keeps their order."""
 
-    def __init__(self, owner: PartitionOwner, io: Executor, pace: Pace) -> None:
+    def __init__(
+        self, owner: PartitionOwner, io: Executor, pace: Pace, rebuild: Rebuild, backlog: Backlog | None = None
+    ) -> None:
         self.owner = owner
+        self.rebuild = rebuild
+        """How far it is until `owner` is complete."""
+        self.backlog = backlog
+        """Events to be taken before those of Kafka."""
         self.acknowledged: int | None = None
         """The offset in `progress` after the last flush, once; None if nothing moved since it was asked."""
         self._confirmed = False

@@ -19,17 +19,20 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from freshet.engine.control import Erase, Mark, Replay, is_marked, mark_of
 from freshet.processor.assignment import Assignment, Failure
+from freshet.processor.origin import LogBounds
 from freshet.processor.outputs import Outputs
 from freshet.processor.partition import Compiled, Limits, PartitionOwner, SourceChanged, SourceTruncated
 from freshet.processor.records import Records
 from freshet.processor.report import Report
 from freshet.processor.runner import Pace
 from freshet.processor.source import SourceWatch
+from freshet.processor.takeover import History, Takeovers, Taking
 from freshet.runtime import logs, metrics
 from freshet.runtime.settings import ConfigurationError, ProcessorSettings
 from freshet.runtime.shutdown import Stop
 from freshet.spec import headers, naming
 from freshet.spec.definition import FeatureSet
+from freshet.spec.lifetime import horizon_ms
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
 from freshet.stores.fence import PartitionFence, StoreDown
@@ -78,13 +81,16 @@ class Processor:
         self._compiled = Compiled.of(featureset)
         self._topic = featureset.source.topic
         self._namespace = featureset.namespace or settings.namespace
-        self._owner = f"{self._namespace}/{featureset.name}/{featureset.definition.revision}"
+        self._owner = naming.owner(self._namespace, featureset.name, featureset.definition.revision)
         group = naming.consumer_group(self._namespace, featureset.name, featureset.definition.revision)
         self._io = ThreadPoolExecutor(1, "store")
         self._store: Client | None = None
         self._producer: Producer = kafka.producer(settings.kafka, featureset.source.partitioner)
         self._consumer: Consumer = kafka.consumer(settings.kafka, group)
         self._source = SourceWatch(kafka.admin(settings.kafka), featureset.source)
+        self._rebuilds = ThreadPoolExecutor(1, "rebuild")
+        self._reads = ThreadPoolExecutor(1, "history")
+        self._takeovers = self._make_takeovers()
         self._assignment = Assignment(
             self._consumer, self._topic, self._own, self._io, Pace(settings.coalesce_ms), featureset.name
         )
@@ -104,6 +110,8 @@ class Processor:
         self._awake = time.monotonic()  # waiting for others was no work
         while not stop.is_set():
             self._take(self._poll())
+            for partition, records in self._assignment.backlogs():
+                self._take_records(partition, records)
             self._producer.poll(0)
             now = now_ms()
             for flushed in self._assignment.step(now, behind=self._behind):
@@ -126,7 +134,8 @@ class Processor:
         left = self._producer.flush(grace_seconds / 2)
         if left:
             log.warning("outputs were not acknowledged in time; they will be sent again", extra={"messages": left})
-        self._io.shutdown(wait=True)
+        for pool in (self._rebuilds, self._reads, self._io):
+            pool.shutdown(wait=True, cancel_futures=True)
         if self._store is not None:
             self._store.close()
         log.info("processor stopped")
@@ -159,7 +168,7 @@ class Processor:
 
     def _poll(self) -> list[Message]:
         """What is there now; waits a moment if nothing is."""
-        wait = 0.005 if any(r.busy for r in self._assignment.runners.values()) else 0.1
+        wait = 0.005 if self._assignment.busy else 0.1
         began = time.monotonic()
         first = self._consumer.poll(wait)
         self.report.busy_seconds += began - self._awake
@@ -195,9 +204,12 @@ class Processor:
         if not runner.confirm(first):
             self._assignment.restart(partition, runner.owner.position)
             return
+        self._take_records(partition, to_records(messages, self._owner))
+
+    def _take_records(self, partition: int, records: Records) -> None:
         began = time.perf_counter()
         try:
-            runner.take(to_records(messages, self._owner), now_ms())
+            self._assignment.runners[partition].take(records, now_ms())
         except Failure as error:
             self._assignment.stop(partition, error, now_ms())
         self.report.computed(time.perf_counter() - began)
@@ -212,7 +224,7 @@ class Processor:
         else:
             self._assignment.restart(partition, runner.owner.position)
 
-    def _own(self, partition: int) -> tuple[PartitionOwner, int]:
+    def _own(self, partition: int) -> Taking:
         """Takes over one partition: the store's offset is where consuming starts."""
         fs, settings, namespace = self._featureset, self._settings, self._namespace
         assert self._store is not None, "partitions are assigned after the store was reached"
@@ -238,8 +250,32 @@ class Processor:
             counts=self.report.counts,
         )
         start, end = kafka.log_bounds(self._consumer, self._topic, partition)
-        offset = self._io.submit(owner.take_over, topic.topic_id, start, end).result()
-        return owner, offset
+        return self._takeovers.take(owner, topic.topic_id, LogBounds(start, end, None))
+
+    def _make_takeovers(self) -> Takeovers:
+        settings = self._settings
+        history = None
+        if settings.postgres is not None:
+            history = History(settings.postgres, self._owner, self._reads)
+        return Takeovers(
+            self._io,
+            self._rebuilds,
+            self._compiled.layout,
+            now_ms,
+            history,
+            self._horizon,
+            skip_gaps=settings.on_gap == "skip",
+        )
+
+    def _horizon(self, partition: int, bounds: LogBounds) -> int | None:
+        """See `LogBounds.horizon`: a record before it in the log shows that nothing newer was deleted."""
+        back = horizon_ms(self._featureset.definition)
+        if back is None or bounds.start == bounds.end:
+            return None
+        first = kafka.offset_at(self._consumer, self._topic, partition, now_ms() - back)
+        if first is None:
+            return bounds.end
+        return first if first > bounds.start else None
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignment.assigned([p.partition for p in partitions], now_ms())

@@ -49,6 +49,17 @@ PARTITIONS_REBUILDING = Gauge(
 PARTITIONS_STOPPED = Gauge(
     "partitions_stopped", "Partitions that wait for another try, by what stopped them.", ["featureset", "reason"]
 )
+EVENTS_LOST = Counter(
+    "events_lost_total", "Offsets that were skipped because no log has them (FRESHET_ON_GAP=skip).", ["featureset"]
+)
+REBUILD_RATIO = Gauge(
+    "rebuild_progress_ratio", "Share of a partition that is built again; only while it is.", ["featureset", "partition"]
+)
+REBUILD_ETA = Gauge(
+    "rebuild_eta_seconds",
+    "Seconds until a partition is complete; NaN: not known; only while it is not.",
+    ["featureset", "partition"],
+)
 CACHE_HITS = Counter("cache_hits_total", "Entities found in memory.", ["featureset"])
 CACHE_MISSES = Counter("cache_misses_total", "Entities that the store was asked for.", ["featureset"])
 STALE_ANSWERS = Counter(

@@ -219,6 +219,9 @@ class ProcessorSettings(ServiceSettings):
     """Which FeatureSet of the manifests this process works on; may be left out if they hold just one."""
     dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
     """Where events go that cannot be processed."""
+    on_gap: str = field(default="stop", metadata=_from("FRESHET_ON_GAP", choice("stop", "skip")))
+    """What becomes of a partition whose states need events that no log has any more. stop: it says so and waits. skip:
+    it goes on without them, and counts them in events_lost_total."""
     coalesce_ms: int = field(default=0, metadata=_from("FRESHET_COALESCE_MS", number(0, 1000)))
     """How long a dirty entity waits for more events when the partition is caught up. A batch is written as soon as it
     is computed, and the next gathers meanwhile; waiting longer trades freshness for fewer store writes."""

@@ -12,8 +12,13 @@ def tag(namespace: str, featureset: str, revision: str, partition: int) -> str:
     return f"{{{namespace}/{featureset}/{revision}/{partition}}}"
 
 
+def owner(namespace: str, featureset: str, revision: str) -> str:
+    """What history, dead letters and `freshet-for` headers call a revision."""
+    return f"{namespace}/{featureset}/{revision}"
+
+
 def progress_key(tag: str) -> str:
-    """Key of the string `token:seq:offset:complete` (design §6.5)."""
+    """Key of the string `token:seq:offset:phase` (design §6.5)."""
     return f"{tag}:progress"
 
 

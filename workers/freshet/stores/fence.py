@@ -50,21 +50,23 @@ class Progress(NamedTuple):
     """Every event below it is in the stored states. Also where a new owner begins to consume."""
     complete: bool
     """Whether the states once reached the end of the log as it was when building them began."""
+    restoring: bool = False
+    """Whether states are being brought back from elsewhere, so that only some of them are here. Then not complete."""
 
     def encode(self) -> bytes:
-        """`token:seq:offset:complete`."""
-        return b"%s:%d:%d:%d" % (self.token.encode(), self.seq, self.offset, self.complete)
+        """`token:seq:offset:phase`; the phase is 0 (incomplete), 1 (complete) or 2 (restoring)."""
+        return b"%s:%d:%d:%d" % (self.token.encode(), self.seq, self.offset, 2 if self.restoring else self.complete)
 
     @classmethod
     def parse(cls, data: bytes) -> Progress:
         """The inverse of `encode`. Raises ValueError."""
         parts = data.decode("ascii", "replace").split(":")
-        if len(parts) != 4 or not (parts[1] + parts[2]).isdecimal() or parts[3] not in ("0", "1"):
-            raise ValueError(f"progress: {data[:80]!r} given, token:seq:offset:complete is what it must be")
-        return cls(parts[0], int(parts[1]), int(parts[2]), parts[3] == "1")
+        if len(parts) != 4 or not (parts[1] + parts[2]).isdecimal() or parts[3] not in ("0", "1", "2"):
+            raise ValueError(f"progress: {data[:80]!r} given, token:seq:offset:phase is what it must be")
+        return cls(parts[0], int(parts[1]), int(parts[2]), parts[3] == "1", parts[3] == "2")
 
     def __str__(self) -> str:
-        complete = "complete" if self.complete else "incomplete"
+        complete = "restoring" if self.restoring else "complete" if self.complete else "incomplete"
         return f"offset {self.offset}, {complete}, token {self.token[:6]}…, seq {self.seq}"
 
 
@@ -99,7 +101,7 @@ class Takeover(NamedTuple):
     """Id of the topic that the states were made from; the given one if everything is new; empty if it is not known."""
     duplicates_index: bytes | None
     created: bool
-    """Whether there was no progress: everything is to be built from the offset that was given."""
+    """Whether there was no progress, or only that of a restoring that was cut off: everything is to be built anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,17 +140,19 @@ class PartitionFence:
         """Where the last prepared script will leave the partition."""
         return self._prepared
 
-    def take_over(self, start_offset: int, source: str) -> Takeover:
+    def take_over(self, start_offset: int, source: str, *, restoring: bool = False) -> Takeover:
         """Makes this the owner, under a token that is sent once and never again (§6.5).
 
-        Without stored progress it begins at `start_offset`, incomplete, with an empty duplicate filter, and notes
-        `source`. Raises StoreDown or StoreFull; another attempt makes another token.
+        Without stored progress, or with that of a restoring that was cut off, it begins at `start_offset`, incomplete
+        or `restoring`, with an empty duplicate filter, and notes `source`. Raises StoreDown or StoreFull; another
+        attempt makes another token.
         """
         self._stored = self._in_doubt = None
         keys = [self._progress_key, naming.source_key(self._tag), naming.duplicates_key(self._tag)]
-        keys += self._orphaned_buckets()
+        index, buckets = self._orphaned_buckets()
         token = self._new_token()
-        found = scripts.run(self._client, _TAKE_OVER, keys, [token.encode(), start_offset, source.encode()])
+        args: list[bytes | int] = [token.encode(), start_offset, source.encode(), 2 if restoring else 0, index]
+        found = scripts.run(self._client, _TAKE_OVER, [*keys, *buckets], args)
         progress, stored_source, index, created = found
         self._stored, self._prepared = progress, Progress.parse(progress)
         return Takeover(self._prepared, (stored_source or b"").decode(), index, bool(created))
@@ -180,8 +184,8 @@ class PartitionFence:
     ) -> Script:
         """The next step; it expects what the one prepared before leaves. Raises Refused if there is no owner.
 
-        `move_to` and `complete` belong to the last step of a flush: then all events below are in the states. `gone`
-        are entities whose states are to be deleted with it.
+        `move_to` and `complete` belong to the last step of a flush: then all events below are in the states. Giving
+        `complete` also ends restoring. `gone` are entities whose states are to be deleted with it.
         """
         if self._stored is None:
             raise self._lost("is not owned")
@@ -190,7 +194,9 @@ class PartitionFence:
         if offset < before.offset:
             raise ValueError(f"{self._tag}: offset {offset} given, progress is at {before.offset} and never goes back")
         # rule: seq
-        after = Progress(before.token, before.seq + 1, offset, before.complete if complete is None else complete)
+        after = before._replace(seq=before.seq + 1, offset=offset)
+        if complete is not None:
+            after = after._replace(complete=complete, restoring=False)
         self._prepared = after
         keys, args = self._operands(writes, duplicates, gone)
         expected, left = before.encode(), after.encode()
@@ -249,16 +255,19 @@ class PartitionFence:
             raise self._mismatch(believed, found[0])
         return found[1:]
 
-    def _orphaned_buckets(self) -> list[str]:
-        """Buckets to delete if there is no progress any more: what a replay accepts must not meet its own traces."""
+    def _orphaned_buckets(self) -> tuple[bytes, list[str]]:
+        """The filter's index, and its buckets if they belong to no progress: what a replay accepts must not meet its
+        own traces. The script looks whether the index is still the same."""
         try:
             progress, index = execute(self._client, "MGET", self._progress_key, naming.duplicates_key(self._tag))
         except Failures as error:
             raise StoreDown(f"{self._tag}: {describe(error)}") from error
-        if progress is not None or index is None:
-            return []
+        if index is None:
+            return b"", []
+        if progress is not None and not progress.endswith(b":2"):
+            return index, []
         minutes = sorted(DuplicateFilter(0, index).minutes)
-        return [naming.duplicates_bucket_key(self._tag, minute) for minute in minutes]
+        return index, [naming.duplicates_bucket_key(self._tag, minute) for minute in minutes]
 
     def _operands(
         self, writes: Sequence[EntityWrite], duplicates: DuplicateWrite | None, gone: Sequence[str]

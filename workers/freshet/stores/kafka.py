@@ -22,6 +22,7 @@ __all__ = [
     "describe_topic",
     "ensure_topics",
     "log_bounds",
+    "offset_at",
     "producer",
 ]
 
@@ -124,3 +125,14 @@ def log_bounds(
     """
     low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout_seconds, cached=False)
     return low, high
+
+
+def offset_at(
+    client: Consumer, topic: str, partition: int, broker_ms: int, timeout_seconds: float = _ANSWER_SECONDS
+) -> int | None:
+    """The first offset whose broker time is not before `broker_ms`; None: there is none yet. Raises KafkaException."""
+    asked = [TopicPartition(topic, partition, max(0, broker_ms))]
+    (found,) = client.offsets_for_times(asked, timeout=timeout_seconds)
+    if found.error is not None:
+        raise KafkaException(found.error)
+    return found.offset if found.offset >= 0 else None

@@ -10,7 +10,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from freshet.spec import naming
-from freshet.stores.redis import Client, Failures, StoreDown, describe, execute
+from freshet.stores.redis import Client, Failures, StoreDown, describe, execute, literal
 
 _SCANNED = 1000
 """Keys that a server looks at for one SCAN: well under a millisecond."""
@@ -32,7 +32,7 @@ class Purge:
         self._client = client
         self._tags = [naming.tag(namespace, featureset, revision, p) for p in range(partitions)]
         self._heads = {tag.encode() for tag in self._tags}
-        self._pattern = _literal(naming.tag(namespace, featureset, revision, 0)[: -len("0}")]) + "*"
+        self._pattern = literal(naming.tag(namespace, featureset, revision, 0)[: -len("0}")]) + "*"
         self._chunk = max(1, min(_CHUNK, rate // 10))
         self._rate = rate
         self._ready = 0.0
@@ -95,8 +95,3 @@ class Purge:
             time.sleep(self._ready - now)
         self._ready = max(now, self._ready) + len(keys) / self._rate
         self.freed += execute(self._client, "UNLINK", *keys)
-
-
-def _literal(text: str) -> str:
-    """A text as a pattern of SCAN that matches nothing else."""
-    return "".join(f"\\{c}" if c in "\\*?[]" else c for c in text)

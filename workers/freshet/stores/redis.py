@@ -120,6 +120,11 @@ def execute(client: Client, *args: str | bytes | int) -> Any:
     return client.execute_command(*args)  # type: ignore[no-untyped-call]
 
 
+def literal(text: str) -> str:
+    """A text as a pattern of SCAN that matches nothing else."""
+    return "".join(f"\\{c}" if c in "\\*?[]" else c for c in text)
+
+
 def describe(error: Exception) -> str:
     """A sentence about a client's error that never quotes what was sent."""
     if isinstance(error, MovedError):

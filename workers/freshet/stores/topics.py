@@ -5,9 +5,11 @@ An existing topic is never altered: whoever made it may have reasons.
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
@@ -48,6 +50,11 @@ def describe_topic(client: AdminClient, topic: str, timeout_seconds: float = _AN
         timestamp_type=config.get("message.timestamp.type"),
         retention_ms=None if retention is None else int(retention),
     )
+
+
+def topic_uuid(topic_id: str) -> UUID:
+    """A topic's id, which clients write as 22 digits of base 64, as the uuid that it is. Raises ValueError."""
+    return UUID(bytes=base64.b64decode(topic_id.replace("-", "+").replace("_", "/") + "==", validate=True))
 
 
 def _config(client: AdminClient, topic: str, timeout_seconds: float) -> dict[str, str]:

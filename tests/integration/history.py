@@ -1,0 +1,77 @@
+"""What a recorder would have written, from the log itself: for tests of what is read back from the history database."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import redis
+
+from freshet.recorder.checkpoints import Checkpointer, NotYet, Taken
+from freshet.stores.kafka import admin, describe_topic
+from freshet.stores.online_view import Moved
+from freshet.stores.postgres import connect, migrate
+from freshet.stores.states import Stale, Writer
+from freshet.stores.topics import topic_uuid
+from tests.integration.system import PARTITIONS, System
+
+
+class History:
+    """The history of one FeatureSet on real servers."""
+
+    def __init__(self, system: System, database: str) -> None:
+        self.system, self.database = system, database
+        migrate(database)
+        self.topic_id = describe_topic(admin(system.settings), system.featureset.source.topic).topic_id
+
+    def record(self, partition: int, begin: int, end: int) -> None:
+        """Records a part of the source topic."""
+        with connect(self.database) as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS event_log_all PARTITION OF event_log "
+                "FOR VALUES FROM (MINVALUE) TO (MAXVALUE)"
+            )
+            for offset, broker_ms, value in self.system._read(self.system.featureset.source.topic, partition, end):
+                if not begin <= offset < end:
+                    continue
+                try:
+                    entity = json.loads(value)["user_id"]
+                except ValueError:
+                    entity = None
+                connection.execute(
+                    'INSERT INTO event_log (topic_id, topic, partition, "offset", broker_time, status, entity, '
+                    "payload) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+                    (
+                        topic_uuid(self.topic_id),
+                        self.system.featureset.source.topic,
+                        partition,
+                        offset,
+                        datetime.fromtimestamp(broker_ms / 1000, UTC),
+                        0 if entity else 2,
+                        entity,
+                        value.decode() if entity else None,
+                    ),
+                )
+            connection.execute(
+                "INSERT INTO recorded (topic_id, partition, topic, token, first_offset, next_offset) "
+                "VALUES (%s, %s, %s, gen_random_uuid(), %s, %s) "
+                "ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset",
+                (topic_uuid(self.topic_id), partition, self.system.featureset.source.topic, begin, end),
+            )
+
+    def checkpoint(self) -> dict[int, Taken | str]:
+        """Takes a checkpoint of every partition; why not where it was not taken."""
+        found: dict[int, Taken | str] = {}
+        with redis.Redis.from_url(self.system.valkey.url) as client, connect(self.database) as connection:
+            taker = Checkpointer(self.system.featureset, self.system.namespace, client, self.database)
+            writer = Writer(connection)
+            for partition in range(PARTITIONS):
+                for _ in range(50):
+                    try:
+                        found[partition] = taker.take(writer, self.topic_id, partition)
+                    except NotYet as error:
+                        found[partition] = str(error)
+                    except (Moved, Stale):
+                        continue
+                    break
+        return found

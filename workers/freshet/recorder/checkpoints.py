@@ -1,0 +1,149 @@
+"""Checkpoints: what the online store holds, copied to the history database every few minutes (decision 8).
+
+They are read from the store, from outside: processors know nothing of them. A checkpoint at offset O is a function of
+the log, whoever wrote it, so two recorders that take the same one at the same time do no harm: one of them is too late.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from freshet.engine.layout import Layout
+from freshet.spec import naming
+from freshet.spec.definition import FeatureSet
+from freshet.spec.lifetime import state_ttl_ms
+from freshet.stores.event_log import EventLog
+from freshet.stores.online_view import Marks, OnlineView
+from freshet.stores.redis import Client
+from freshet.stores.states import Checkpoint, Delta, StoredState, Writer
+from freshet.stores.topics import topic_uuid
+
+_KEYS = 200
+"""States of one MGET: it blocks the store for about 0.2 ms."""
+
+
+class NotYet(Exception):
+    """A checkpoint of the partition makes no sense at the moment; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a checkpoint did."""
+
+    offset: int
+    states: int
+    removed: int
+    everything: bool
+    seconds: float
+
+
+class Checkpointer:
+    """Takes checkpoints of one revision's partitions, one at a time."""
+
+    def __init__(self, featureset: FeatureSet, namespace: str, client: Client, database: str) -> None:
+        """`namespace` is that of FeatureSets that name none; `client` is used by this object alone."""
+        self._featureset = featureset
+        self._layout = Layout(featureset.definition)
+        self._ttl_ms = state_ttl_ms(featureset)
+        self._client = client
+        self._database = database
+        self._names = (featureset.namespace or namespace, featureset.name, featureset.definition.revision)
+        self.owner = naming.owner(*self._names)
+        """namespace/featureset/revision."""
+
+    def take(self, writer: Writer, topic_id: str, partition: int) -> Taken:
+        """Takes a checkpoint of one partition of the topic with this id.
+
+        Raises NotYet if there is nothing to take, Moved or Stale if it has to be begun again, LayoutError for a state
+        that this version cannot read, StoreDown or HistoryDown; nothing was changed then.
+        """
+        began = time.monotonic()
+        view = OnlineView(self._client, naming.tag(*self._names, partition))
+        marks = view.marks()
+        before = writer.latest(self.owner, partition)
+        marks = _worth_it(marks, before, topic_id)
+        log = EventLog(self._database, topic_id, partition)
+        keys = self._touched(log, before, marks.progress.offset, topic_id)
+        everything = keys is None
+        removed: list[str] = []
+        delta = Delta(
+            self._states(view, marks, view.entities() if keys is None else _chunks(keys), removed),
+            _later(removed),
+            everything,
+        )
+        checkpoint = Checkpoint(topic_uuid(topic_id), marks.progress.offset, marks.duplicates_index)
+        buckets = ((minute, view.bucket(minute, marks)) for minute in sorted(marks.buckets))
+        states, gone = writer.write((self.owner, partition), before, checkpoint, delta, buckets)
+        return Taken(checkpoint.offset, states, gone, everything, time.monotonic() - began)
+
+    def _touched(self, log: EventLog, before: Checkpoint | None, offset: int, topic_id: str) -> list[str] | None:
+        """Entities with events since the checkpoint before; None if the event log cannot tell. Raises NotYet."""
+        if before is None or before.topic_id != topic_uuid(topic_id):
+            return None
+        recorded = log.recorded()
+        if recorded is None or recorded.first > before.offset:
+            return None
+        if recorded.next < offset:
+            raise NotYet(f"the event log is at {recorded.next}, the states are at {offset}")
+        return log.touched(before.offset, offset)
+
+    def _states(
+        self, view: OnlineView, marks: Marks, keys: Iterable[list[str]], removed: list[str]
+    ) -> Iterator[list[StoredState]]:
+        """The states of entities; those that have none are added to `removed`."""
+        for part in _even(keys):
+            found = [(key, blob) for key, blob in zip(part, view.states(part, marks), strict=True)]
+            removed.extend(key for key, blob in found if blob is None)
+            have = [(key, blob) for key, blob in found if blob is not None]
+            if not have:
+                continue
+            offsets, newest = self._layout.peek([blob for _, blob in have])
+            yield [
+                StoredState(key, offset, self._expires_ms(at), blob)
+                for (key, blob), offset, at in zip(have, offsets.tolist(), newest.tolist(), strict=True)
+            ]
+        view.require(marks)
+
+    def _expires_ms(self, newest_ms: float) -> int | None:
+        if self._ttl_ms is None or not np.isfinite(newest_ms):
+            return None
+        return int(newest_ms) + self._ttl_ms
+
+
+def _worth_it(marks: Marks | None, before: Checkpoint | None, topic_id: str) -> Marks:
+    if marks is None or not marks.progress.complete:
+        raise NotYet("the partition is not complete")
+    if marks.source != topic_id:
+        raise NotYet(f"its states are of topic id {marks.source}, not {topic_id}")
+    if before is not None and before.topic_id == topic_uuid(topic_id) and marks.progress.offset <= before.offset:
+        raise NotYet(f"nothing happened since the one at {before.offset}")
+    return marks
+
+
+def _chunks(keys: list[str]) -> Iterator[list[str]]:
+    for begin in range(0, len(keys), _KEYS):
+        yield keys[begin : begin + _KEYS]
+
+
+def _even(parts: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Gathers what a SCAN finds, which is mostly little, into parts of `_KEYS`."""
+    waiting: list[str] = []
+    for part in parts:
+        waiting += part
+        while len(waiting) >= _KEYS:
+            yield waiting[:_KEYS]
+            del waiting[:_KEYS]
+    if waiting:
+        yield waiting
+
+
+def _later(keys: list[str]) -> Iterator[list[str]]:
+    """The list as it is when it is asked for."""
+    yield keys
+
+
+__all__ = ["Checkpointer", "NotYet", "Taken"]

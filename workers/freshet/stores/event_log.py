@@ -1,0 +1,102 @@
+"""Reading the source topic back from the history database, where Kafka has forgotten it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import NamedTuple
+
+import psycopg
+
+from freshet.stores.postgres import HistoryDown, connect, describe
+from freshet.stores.topics import topic_uuid
+
+
+class Status(IntEnum):
+    """What a record of `event_log` is."""
+
+    ACCEPTED = 0
+    DUPLICATE = 1
+    INVALID = 2
+    ERASED = 3
+    CONTROL = 4
+    REFUSED = 5
+    """Accepted, but PostgreSQL could not hold its payload."""
+
+
+class Recorded(NamedTuple):
+    """The span of a partition that is recorded: first ≤ offset < next."""
+
+    first: int
+    next: int
+
+
+class Row(NamedTuple):
+    """One recorded record."""
+
+    offset: int
+    broker_ms: int
+    status: int
+    entity: str | None
+    replay_for: str | None
+    payload: str | None
+
+
+class EventLog:
+    """The recorded records of one partition of one topic."""
+
+    def __init__(self, url: str, topic_id: str, partition: int) -> None:
+        """`topic_id` as Kafka's clients write it."""
+        self._url = url
+        self._place = (topic_uuid(topic_id), partition)
+
+    def recorded(self) -> Recorded | None:
+        """What span is recorded; None: nothing. Raises HistoryDown."""
+        with _told(), connect(self._url, autocommit=True) as connection:
+            try:
+                row = connection.execute(
+                    "SELECT first_offset, next_offset FROM recorded WHERE topic_id = %s AND partition = %s", self._place
+                ).fetchone()
+            except psycopg.errors.UndefinedTable:  # no recorder has ever been here
+                return None
+        return None if row is None else Recorded(*row)
+
+    def rows(self, begin: int, end: int, count: int) -> Iterator[list[Row]]:
+        """Records from `begin` until before `end` in offset order, up to `count` at a time. Raises HistoryDown.
+
+        Each part is a query of its own, so that a slow reader holds no transaction.
+        """
+        while begin < end:
+            with _told(), connect(self._url, autocommit=True) as connection:
+                while begin < end:
+                    found = connection.execute(
+                        'SELECT "offset", (extract(epoch FROM broker_time) * 1000)::bigint, status, entity, '
+                        "replay_for, payload::text FROM event_log WHERE topic_id = %s AND partition = %s "
+                        'AND "offset" >= %s AND "offset" < %s ORDER BY "offset" LIMIT %s',
+                        (*self._place, begin, end, count),
+                        binary=True,
+                    ).fetchall()
+                    if not found:
+                        return
+                    begin = found[-1][0] + 1
+                    yield [Row(*row) for row in found]
+
+    def touched(self, begin: int, end: int) -> list[str]:
+        """Entities that have records from `begin` until before `end`. Raises HistoryDown."""
+        with _told(), connect(self._url, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT DISTINCT entity FROM event_log WHERE topic_id = %s AND partition = %s "
+                'AND "offset" >= %s AND "offset" < %s AND entity IS NOT NULL',
+                (*self._place, begin, end),
+                binary=True,
+            ).fetchall()
+        return [entity for (entity,) in found]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise HistoryDown(describe(error)) from error
