@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DURATION ?=
+ROUNDS ?=
+SEED ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-long test-cluster check check-charts e2e e2e-long scale-operator crds format bench bench-rivals lock clean
@@ -61,6 +63,10 @@ crds: $(STAMP) ## Make the CRDs anew from the models
 
 test-long: $(STAMP) ## The property and model tests with many more examples
 	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model --timeout 86400
+
+.PHONY: chaos
+chaos: $(STAMP) ## Faults on real servers, then everything compared with SQL; ROUNDS=200: the long form; SEED=… repeats one
+	$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 check: $(STAMP) ## ruff, format, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -1,0 +1,285 @@
+"""The faults. Each does its damage and mends it, in steps: `yield s` lets s seconds pass."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+
+from confluent_kafka import KafkaException
+
+from freshet.dev.ports import listens
+from tests.chaos.processes import Process
+from tests.chaos.proxy import Proxy
+from tests.chaos.schedule import Fault, Steps
+from tests.chaos.store import client
+from tests.chaos.world import World
+
+_RESTART = (0.2, 2.0)
+"""Seconds until a cluster has a dead service running again."""
+_SYNC_SECONDS = 40
+
+
+def kill_processor(world: World, rng: random.Random) -> Steps:
+    """kill -9 of a processor at any moment."""
+    yield from _kill(rng.choice(world.processors), rng)
+    return None
+
+
+def kill_ingest(world: World, rng: random.Random) -> Steps:
+    """kill -9 of an ingest service, requests in progress."""
+    yield from _kill(rng.choice(world.ingests), rng)
+    return None
+
+
+def kill_serving(world: World, rng: random.Random) -> Steps:
+    """kill -9 of the serving process."""
+    yield from _kill(world.serving, rng)
+    return None
+
+
+def kill_in_flush(world: World, rng: random.Random) -> Steps:
+    """kill -9 of a processor between two scripts of a flush."""
+    process = rng.choice(world.processors)
+    process.kill()
+    script = rng.randrange(1, 100)
+    process.start(dies_before_script=script)
+    for _ in range(80):
+        yield 0.25
+        if not process.alive:
+            break
+    died = not process.alive
+    process.kill()
+    process.start()
+    return f"before script {script}" if died else f"script {script} never came"
+
+
+def pause_processor(world: World, rng: random.Random) -> Steps:
+    """SIGSTOP past the session timeout, then SIGCONT: a zombie that believes to own partitions."""
+    process = rng.choice(world.processors)
+    process.signal(signal.SIGSTOP)
+    yield rng.uniform(7.0, 11.0)
+    process.signal(signal.SIGCONT)
+    yield 1.0
+    return None
+
+
+def rebalance_storm(world: World, rng: random.Random) -> Steps:
+    """More processors join and leave, some in order and some not."""
+    joined = [world.process(f"extra-{i + 1}", "processor") for i in range(2)]
+    for process in joined:
+        process.start()
+        yield rng.uniform(0.5, 3.0)
+    for process in joined:
+        if rng.random() < 0.5:
+            process.kill()
+        else:
+            process.signal(signal.SIGTERM)
+        yield rng.uniform(0.2, 2.0)
+    leaving = rng.choice(world.processors)
+    leaving.fated = True
+    leaving.signal(signal.SIGTERM)
+    for _ in range(60):
+        yield 0.25
+        if not any(process.alive for process in [*joined, leaving]):
+            break
+    for process in joined:
+        process.kill()
+    leaving.kill()
+    leaving.start()
+    return None
+
+
+def kill_store(world: World, rng: random.Random) -> Steps:
+    """kill -9 of the store; it comes back with its AOF."""
+    server = world.servers.store.primary
+    server.kill()
+    yield rng.uniform(0.2, 3.0)
+    server.launch()
+    while not listens(server.port):
+        yield 0.1
+    yield from _replicate(world)
+    return None
+
+
+def power_loss(world: World, rng: random.Random) -> Steps:
+    """The store's machine loses power: what its AOF got in the last second, between two syncs, is gone."""
+    store = world.servers.store
+    file, before = store.aof(), store.aof().stat().st_size
+    yield rng.uniform(0.3, 1.0)
+    store.primary.kill()
+    lost = file.stat().st_size - before
+    with file.open("r+b") as log:
+        log.truncate(before)
+    store.primary.launch()
+    while not listens(store.primary.port):
+        yield 0.1
+    yield from _replicate(world)
+    return f"forgot {lost} bytes"
+
+
+def flush_all(world: World, rng: random.Random) -> Steps:
+    """FLUSHALL: the store has lost everything."""
+    with client(world.servers.store.primary) as store:
+        store.flushall()
+    yield 2.0
+    return None
+
+
+def failover(world: World, rng: random.Random) -> Steps:
+    """The primary dies and a replica that is behind takes its place."""
+    store = world.servers.store
+    store.detach_replica()
+    yield rng.uniform(0.3, 1.5)
+    store.primary.kill()
+    yield rng.uniform(0.0, 1.0)
+    old = store.promote()
+    store.proxy.cut()
+    store.discard(old)
+    store.add_replica()
+    yield from _replicate(world)
+    return None
+
+
+def two_primaries(world: World, rng: random.Random) -> Steps:
+    """A replica that is behind takes over while some connections still write to the old primary."""
+    store = world.servers.store
+    store.detach_replica()
+    yield rng.uniform(0.3, 1.5)
+    old = store.promote()
+    world.serving.kill()
+    world.serving.start()
+    joined = world.process("beside", "processor")
+    joined.start()
+    yield rng.uniform(1.0, 4.0)
+    store.proxy.cut()
+    store.discard(old)
+    joined.kill()
+    store.add_replica()
+    yield from _replicate(world)
+    return None
+
+
+def cut_store(world: World, rng: random.Random) -> Steps:
+    """Connections to the store are cut, some in the middle of a script's reply."""
+    yield from _cut(world.servers.store.proxy, rng)
+    return None
+
+
+def slow_store(world: World, rng: random.Random) -> Steps:
+    """300 ms to the store and 300 ms back."""
+    yield from _slow(world.servers.store.proxy, rng)
+    return None
+
+
+def silent_store(world: World, rng: random.Random) -> Steps:
+    """The store does not answer for longer than clients wait; then what was sent arrives."""
+    proxy = world.servers.store.proxy
+    proxy.stall()
+    yield rng.uniform(2.0, 8.0)
+    proxy.heal()
+    return None
+
+
+def kill_broker(world: World, rng: random.Random) -> Steps:
+    """kill -9 of one of three brokers; it comes back."""
+    node = rng.choice(world.servers.kafka.nodes)
+    node.kill()
+    yield rng.uniform(1.0, 6.0)
+    node.launch()
+    yield from _in_sync(world)
+    return None
+
+
+def cut_kafka(world: World, rng: random.Random) -> Steps:
+    """Connections to the brokers are cut."""
+    for _ in range(rng.randrange(1, 4)):
+        for proxy in rng.sample(world.servers.brokers, rng.randrange(1, 4)):
+            proxy.cut()
+        yield rng.uniform(0.2, 1.5)
+    return None
+
+
+def slow_kafka(world: World, rng: random.Random) -> Steps:
+    """300 ms to every broker and 300 ms back."""
+    for proxy in world.servers.brokers:
+        proxy.delay_seconds = 0.3
+    yield rng.uniform(3.0, 6.0)
+    for proxy in world.servers.brokers:
+        proxy.heal()
+    return None
+
+
+def silent_broker(world: World, rng: random.Random) -> Steps:
+    """One broker is alive for the others and silent for clients."""
+    proxy = rng.choice(world.servers.brokers)
+    proxy.stall()
+    yield rng.uniform(3.0, 8.0)
+    proxy.heal()
+    return None
+
+
+PROCESSES = (
+    Fault("kill -9 processor", "processors", kill_processor),
+    Fault("kill -9 between scripts of a flush", "processors", kill_in_flush),
+    Fault("SIGSTOP past the session timeout, SIGCONT", "processors", pause_processor),
+    Fault("rebalance storm", "processors", rebalance_storm),
+    Fault("kill -9 ingest", "ingest", kill_ingest),
+    Fault("kill -9 serving", "serving", kill_serving),
+)
+KAFKA = (
+    Fault("kill -9 one broker of three", "kafka", kill_broker),
+    Fault("connections to Kafka cut", "kafka", cut_kafka),
+    Fault("300 ms to Kafka", "kafka", slow_kafka),
+    Fault("a broker silent to clients", "kafka", silent_broker),
+)
+STORE = (
+    Fault("kill -9 Valkey, AOF everysec", "store", kill_store),
+    Fault("Valkey loses its last second", "store", power_loss),
+    Fault("FLUSHALL", "store", flush_all),
+    Fault("failover to a lagging replica", "store", failover),
+    Fault("failover with two primaries for a while", "store", two_primaries),
+    Fault("connections to Valkey cut", "store", cut_store),
+    Fault("300 ms to Valkey", "store", slow_store),
+    Fault("Valkey silent", "store", silent_store),
+)
+
+
+def _kill(process: Process, rng: random.Random) -> Steps:
+    process.kill()
+    yield rng.uniform(*_RESTART)
+    process.start()
+    return None
+
+
+def _cut(proxy: Proxy, rng: random.Random) -> Steps:
+    for _ in range(rng.randrange(1, 5)):
+        proxy.cut()
+        yield rng.uniform(0.05, 1.0)
+    return None
+
+
+def _slow(proxy: Proxy, rng: random.Random) -> Steps:
+    proxy.delay_seconds = 0.3
+    yield rng.uniform(3.0, 6.0)
+    proxy.heal()
+    return None
+
+
+def _replicate(world: World) -> Steps:
+    """Until the replica has what the primary has, so that the next failover finds one."""
+    for _ in range(4 * _SYNC_SECONDS):
+        yield 0.25
+        if world.servers.store.replicated():
+            return None
+    raise AssertionError("the replica does not follow")
+
+
+def _in_sync(world: World) -> Steps:
+    """Until every partition has its copies: the next broker may only fall then."""
+    for _ in range(_SYNC_SECONDS):
+        yield 1.0
+        with contextlib.suppress(KafkaException):
+            if not world.servers.kafka.lagging():
+                return None
+    raise AssertionError("a broker that came back does not catch up")

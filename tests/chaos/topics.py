@@ -1,0 +1,52 @@
+"""Whole topics, read back with keys and headers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, TopicPartition
+
+from freshet.runtime.settings import KafkaSettings
+from freshet.stores import kafka
+
+_SILENCE_SECONDS = 30.0
+
+
+class Message(NamedTuple):
+    """One record."""
+
+    partition: int
+    offset: int
+    broker_ms: int
+    value: bytes | None
+    headers: dict[str, str]
+
+
+def read(settings: KafkaSettings, topic: str) -> list[Message]:
+    """All records by partition and offset, up to the present ends."""
+    client = kafka.consumer(settings, "chaos-reader")
+    try:
+        partitions = client.list_topics(topic, timeout=_SILENCE_SECONDS).topics[topic].partitions
+        client.assign([TopicPartition(topic, p, 0) for p in partitions])
+        found: list[Message] = []
+        ended: set[int | None] = set()
+        heard = time.monotonic()
+        while len(ended) < len(partitions):
+            messages = client.consume(10_000, 0.2)
+            assert messages or time.monotonic() - heard < _SILENCE_SECONDS, f"{topic} cannot be read to its end"
+            heard = time.monotonic() if messages else heard
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    found.append(_message(message))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
+        return sorted(found)
+    finally:
+        client.close()
+
+
+def _message(message: Any) -> Message:
+    headers = {name: (value or b"").decode() for name, value in message.headers() or []}
+    return Message(message.partition(), message.offset(), message.timestamp()[1], message.value(), headers)

@@ -1,0 +1,152 @@
+"""The whole system of one round: topics and services of its own on servers that rounds share."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import redis
+
+from freshet.dev import children
+from freshet.dev.kafka_cluster import EmbeddedKafkaCluster
+from freshet.runtime.settings import KafkaSettings
+from freshet.spec import naming
+from freshet.spec.definition import FeatureSet
+from freshet.spec.load import parse_featureset
+from freshet.stores import kafka
+from freshet.stores.fence import Progress
+from freshet.stores.redis import Client, Failures, connect, execute
+from tests.chaos.manifests import LENIENT, PARTITIONS, STRICT
+from tests.chaos.processes import Process
+from tests.chaos.proxy import Network, Proxy
+from tests.chaos.store import StorePair
+
+PROCESSORS = 2
+INGESTS = 2
+_CLIENT = "session.timeout.ms=6000\n"
+
+
+class Servers:
+    """Kafka and the store, each behind its proxies, for all rounds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.network = Network()
+        self.brokers: list[Proxy] = [self.network.proxy(0) for _ in range(3)]
+        self.kafka = EmbeddedKafkaCluster(folder / "kafka", advertised=[proxy.port for proxy in self.brokers])
+        for proxy, node in zip(self.brokers, self.kafka.nodes, strict=True):
+            proxy.target = node.port
+        self.store = StorePair(folder, self.network)
+
+    def start(self) -> None:
+        """Starts all."""
+        self.store.start()
+        self.kafka.start()
+
+    def stop(self) -> None:
+        """Ends all."""
+        self.store.stop()
+        self.kafka.stop()
+        self.network.close()
+
+
+class World:
+    """What faults are applied to. Belongs to the thread that made it."""
+
+    def __init__(self, folder: Path, servers: Servers, number: int) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.servers = folder, servers
+        self.namespace = f"round{number}"
+        names = {"topic": f"events-{number}", "output": f"vectors-{number}"}
+        self._files = [folder / "strict.yaml", folder / "lenient.yaml"]
+        for file, text in zip(self._files, (STRICT, LENIENT), strict=True):
+            file.write_text(text.format(**names))
+        self.featureset: FeatureSet = parse_featureset(self._files[0].read_text())
+        self.dead_letters = f"dead-{number}"
+        self.settings = KafkaSettings(bootstrap=servers.kafka.bootstrap)
+        self.processors = [self.process(f"processor-{i + 1}", "processor") for i in range(PROCESSORS)]
+        self.ingests = [self.process(f"ingest-{i + 1}", "ingest") for i in range(INGESTS)]
+        self.serving = self.process("serving", "serving")
+        self.deaths: list[str] = []
+        """Services that ended without a fault that wanted it."""
+
+    def process(self, name: str, command: str) -> Process:
+        """A service of this round, not started. Processors are the ones that can die before a script."""
+        (self.folder / "client.properties").write_text(_CLIENT)
+        files = self._files[:1] if command != "ingest" else self._files
+        environment = {
+            "FRESHET_KAFKA": self.settings.bootstrap,
+            "FRESHET_KAFKA_CONFIG": str(self.folder / "client.properties") if command == "processor" else "",
+            "FRESHET_REDIS": self.servers.store.url,
+            "FRESHET_MANIFESTS": ",".join(map(str, files)),
+            "FRESHET_NAMESPACE": self.namespace,
+            "FRESHET_DEAD_LETTER_TOPIC": self.dead_letters,
+            "FRESHET_COALESCE_MS": "100" if command == "processor" else "",
+            "FRESHET_ACKNOWLEDGE_TIMEOUT_MS": "6000" if command == "ingest" else "",
+        }
+        program = ["tests.chaos.processor"] if command == "processor" else ["freshet", command]
+        return Process(name, program, self.folder / f"{name}.log", environment)
+
+    def start(self) -> None:
+        """Starts all and waits until they are ready."""
+        kafka.ensure_topics(kafka.admin(self.settings), [self.featureset], self.dead_letters)
+        for process in self.services():
+            process.start()
+        for process in self.services():
+            process.wait()
+
+    def services(self) -> list[Process]:
+        """All that are to run."""
+        return [*self.ingests, *self.processors, self.serving]
+
+    def tend(self) -> None:
+        """Starts what has died, as a cluster would; a death that no fault wanted is noted."""
+        for process in self.services():
+            if not process.alive and not process.fated:
+                log = children.tail(process.log, 30)
+                self.deaths.append(f"{process.name} ended by itself with {process.code}:\n{log}")
+                process.restarts += 1
+                process.start()
+
+    def close(self) -> None:
+        """Ends all services of the round."""
+        for process in self.services():
+            process.kill()
+
+    def connect(self) -> Client:
+        """A client of the store."""
+        return connect(self.servers.store.url)
+
+    def tag(self, partition: int) -> str:
+        """Of the keys of a partition."""
+        return naming.tag(self.namespace, self.featureset.name, self.featureset.definition.revision, partition)
+
+    def progress(self) -> list[Progress | None]:
+        """What the store says of each partition; None for each while it does not answer."""
+        try:
+            with self.connect() as store:
+                found = [execute(store, "GET", naming.progress_key(self.tag(p))) for p in range(PARTITIONS)]
+        except (*Failures, redis.RedisError):
+            return [None] * PARTITIONS
+        return [None if data is None else Progress.parse(data) for data in found]
+
+    def ends(self) -> list[int]:
+        """Ends of the source's partitions."""
+        consumer = kafka.consumer(self.settings, "chaos-ends")
+        try:
+            return [kafka.log_bounds(consumer, self.featureset.source.topic, p)[1] for p in range(PARTITIONS)]
+        finally:
+            consumer.close()
+
+    def wait_processed(self, seconds: float) -> None:
+        """Until every partition's progress is complete and at the end of the log."""
+        ends = self.ends()
+        deadline = time.monotonic() + seconds
+        while True:
+            now = self.progress()
+            if all(p is not None and p.complete and p.offset >= end for p, end in zip(now, ends, strict=True)):
+                return
+            self.tend()
+            if time.monotonic() > deadline:
+                tails = "\n".join(f"{one.name}:\n{children.tail(one.log, 25)}" for one in self.processors)
+                raise AssertionError(f"not processed in {seconds:g} s: log ends {ends}, progress {now}\n{tails}")
+            time.sleep(0.3)
