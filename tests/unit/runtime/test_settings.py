@@ -102,6 +102,14 @@ def test_secrets_are_masked() -> None:
     assert "redis://***@h:6379/0" in shown
 
 
+def test_a_cluster_may_be_named_by_several_of_its_nodes() -> None:
+    url = "redis+cluster://user:p@ss@a:7000,b:7001"
+    assert ProcessorSettings.from_environment({**BASE, "FRESHET_REDIS": url}).redis == url
+    for bad in ("redis+cluster://a:7000,b:x", "redis+cluster://a:7000,:7001", "redis://a:7000,b:7001"):
+        with pytest.raises(ConfigurationError, match="FRESHET_REDIS"):
+            ProcessorSettings.from_environment({**BASE, "FRESHET_REDIS": bad})
+
+
 def test_kafka_properties_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "kafka.properties"
     file.write_text("# comment\nsecurity.protocol = SASL_SSL\nsasl.password=a=b\n\n")

@@ -119,15 +119,24 @@ def servers(given: str) -> str:
 
 
 def redis_url(given: str) -> str:
-    """A URL of a scheme that the store client knows. The URL may hold a password: errors do not repeat it."""
+    """A URL of a scheme that the store client knows; a cluster may be named by several nodes, separated by commas.
+
+    The URL may hold a password: errors do not repeat it.
+    """
     allowed = f"a URL is {', '.join(f'{scheme}://' for scheme in _SCHEMES)} with host and port"
-    try:
-        parts = urlsplit(given)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"its port is not a number from 0 to 65535; {allowed}") from None
-    if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:
-        raise ValueError(f"its scheme, host or port is not usable; {allowed}")
+    scheme, separator, rest = given.partition("://")
+    login, at, hosts = rest.partition("/")[0].rpartition("@")
+    several = hosts.split(",")
+    if len(several) > 1 and not scheme.endswith("+cluster"):
+        raise ValueError(f"it names several hosts, which only a cluster has; {allowed}")
+    for host in several:
+        try:
+            parts = urlsplit(f"{scheme}{separator}{login}{at}{host}")
+            port = parts.port
+        except ValueError:
+            raise ValueError(f"its port is not a number from 0 to 65535; {allowed}") from None
+        if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:
+            raise ValueError(f"its scheme, host or port is not usable; {allowed}")
     return given
 
 
