@@ -4,80 +4,82 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
-from freshet.stores import kafka
-from tests.chaos import faults
-from tests.chaos.driver import Driver
-from tests.chaos.evidence import gather
-from tests.chaos.schedule import Deck, Fault, apply
-from tests.chaos.verdict import Verdict, reach
-from tests.chaos.world import Servers, World
+from tests.chaos import faults, report, store_cluster
+from tests.chaos.rounds import Plan, Result, play
+from tests.chaos.schedule import Deck
+from tests.chaos.store import StorePair
+from tests.chaos.world import Servers, Store
 
-_DRAIN_SECONDS = 120
+_ROUNDS, _FAULTS, _RATE = 6, 9, 300.0
 
 
 def main() -> int:
     """Runs; the exit code says whether everything was right."""
     options = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    options.add_argument("--rounds", type=int, default=4)
-    options.add_argument("--faults", type=int, default=10, help="a round")
-    options.add_argument("--seed", type=int, default=0, help="0: a new one")
-    options.add_argument("--rate", type=float, default=300, help="events a second")
+    options.add_argument("--rounds", type=int, default=_ROUNDS)
+    options.add_argument("--faults", type=int, default=_FAULTS, help="of one round")
+    options.add_argument("--seed", type=int, default=0, help="of an earlier run, to have it again; 0: a new one")
+    options.add_argument("--only", type=int, default=0, help="play only this round of the seed")
+    options.add_argument("--rate", type=float, default=_RATE, help="events a second")
     given = options.parse_args()
-    seed = given.seed or int(time.time())
-    say(f"seed {seed}")
-    rng = random.Random(seed)
-    deck = Deck([*faults.PROCESSES, *faults.KAFKA, *faults.STORE], rng)
-    good = True
-    with TemporaryDirectory(prefix="freshet-chaos-") as folder:
-        servers = Servers(Path(folder))
-        try:
-            servers.start()
-            for number in range(given.rounds):
-                good &= play(Path(folder), servers, number, deck.draw(given.faults), rng.randrange(1 << 30), given.rate)
-        finally:
-            servers.stop()
-    return 0 if good else 1
-
-
-def play(folder: Path, servers: Servers, number: int, drawn: list[Fault], seed: int, rate: float) -> bool:
-    """One round."""
-    say(f"round {number + 1}: seed {seed}")
-    world = World(folder / f"round-{number}", servers, number)
+    seed, began = given.seed or int(time.time()), time.monotonic()
+    say(f"seed {seed}, {given.rounds} rounds of {given.faults} faults at {given.rate:g} events/s")
+    folder = Path(mkdtemp(prefix="freshet-chaos-"))
+    results: list[Result] = []
+    servers = Servers(folder)
+    stores: list[Store] = [StorePair(folder, servers.network), store_cluster.StoreCluster(folder)]
     try:
-        world.start()
-        driver = Driver(
-            lambda: [one.url for one in world.ingests],
-            rate,
-            seed,
-            (kafka.producer(world.settings), world.featureset.source.topic),
-        )
-        driver.start()
-        applied = apply(world, drawn, random.Random(seed), say)
-        driver.finish(_DRAIN_SECONDS)
-        world.wait_processed(_DRAIN_SECONDS)
-        verdict = reach(world, gather(world, driver.account))
-        tell(verdict)
-        say(f"  answers {dict(driver.account.answers)}")
-        for one in applied:
-            say(f"    {one}")
-        for death in world.deaths:
-            say(death)
-        return verdict.good and not world.deaths
+        servers.start()
+        for store in stores:
+            store.start()
+        for plan in plans(given, stores, random.Random(seed)):
+            if given.only in (0, plan.number):
+                say(f"round {plan.number} of {given.rounds}, store {plan.store.kind}, seed {plan.seed}")
+                results.append(play(folder, servers, plan, say))
+                tell(results[-1])
     finally:
-        world.close()
+        for store in stores:
+            store.stop()
+        servers.stop()
+        if results:
+            report.show(results)
+            report.append(results, seed, time.monotonic() - began)
+    bad = [result.plan.number for result in results if not result.good]
+    if bad:
+        say(f"rounds {bad} were not good; logs are in {folder}; again: make chaos SEED={seed} ROUNDS={given.rounds}")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
-def tell(verdict: Verdict) -> None:
+def plans(given: argparse.Namespace, stores: list[Store], rng: random.Random) -> Iterator[Plan]:
+    """The rounds of a seed, on one kind of store and the other in turn; each fault comes as often as any other."""
+    common = [*faults.PROCESSES, *faults.KAFKA]
+    decks = [Deck([*common, *faults.PAIR], rng), Deck([*common, *store_cluster.FAULTS], rng)]
+    for number in range(given.rounds):
+        turn = number % len(stores)
+        yield Plan(number + 1, stores[turn], decks[turn].draw(given.faults), rng.randrange(1 << 30), given.rate)
+
+
+def tell(result: Result) -> None:
     """The outcome of a round."""
+    verdict = result.verdict
     say("  " + ", ".join(f"{count:,} {what}" for what, count in verdict.looked.items()))
+    say(f"  answers of ingest {dict(result.answers)}, of serving {dict(result.reads)}")
+    for one in result.applied:
+        say(f"    {one}")
     say(f"  lost {len(verdict.lost)}, doubled {len(verdict.doubled)}, wrong {len(verdict.wrong)}")
     for sentence in [*verdict.lost[:10], *verdict.doubled[:10], *verdict.wrong[:10]]:
         say(f"    {sentence}")
+    if result.broken:
+        say(f"  NO VERDICT:\n{result.broken}")
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from freshet.dev.ports import listens
 from tests.chaos.processes import Process
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import Fault, Steps
-from tests.chaos.store import client
+from tests.chaos.store import StorePair, client
 from tests.chaos.world import World
 
 _RESTART = (0.2, 2.0)
@@ -92,7 +92,7 @@ def rebalance_storm(world: World, rng: random.Random) -> Steps:
 
 def kill_store(world: World, rng: random.Random) -> Steps:
     """kill -9 of the store; it comes back with its AOF."""
-    server = world.servers.store.primary
+    server = _pair(world).primary
     server.kill()
     yield rng.uniform(0.2, 3.0)
     server.launch()
@@ -104,7 +104,7 @@ def kill_store(world: World, rng: random.Random) -> Steps:
 
 def power_loss(world: World, rng: random.Random) -> Steps:
     """The store's machine loses power: what its AOF got in the last second, between two syncs, is gone."""
-    store = world.servers.store
+    store = _pair(world)
     file, before = store.aof(), store.aof().stat().st_size
     yield rng.uniform(0.3, 1.0)
     store.primary.kill()
@@ -120,7 +120,7 @@ def power_loss(world: World, rng: random.Random) -> Steps:
 
 def flush_all(world: World, rng: random.Random) -> Steps:
     """FLUSHALL: the store has lost everything."""
-    with client(world.servers.store.primary) as store:
+    with client(_pair(world).primary) as store:
         store.flushall()
     yield 2.0
     return None
@@ -128,7 +128,7 @@ def flush_all(world: World, rng: random.Random) -> Steps:
 
 def failover(world: World, rng: random.Random) -> Steps:
     """The primary dies and a replica that is behind takes its place."""
-    store = world.servers.store
+    store = _pair(world)
     store.detach_replica()
     yield rng.uniform(0.3, 1.5)
     store.primary.kill()
@@ -143,7 +143,7 @@ def failover(world: World, rng: random.Random) -> Steps:
 
 def two_primaries(world: World, rng: random.Random) -> Steps:
     """A replica that is behind takes over while some connections still write to the old primary."""
-    store = world.servers.store
+    store = _pair(world)
     store.detach_replica()
     yield rng.uniform(0.3, 1.5)
     old = store.promote()
@@ -162,19 +162,19 @@ def two_primaries(world: World, rng: random.Random) -> Steps:
 
 def cut_store(world: World, rng: random.Random) -> Steps:
     """Connections to the store are cut, some in the middle of a script's reply."""
-    yield from _cut(world.servers.store.proxy, rng)
+    yield from _cut(_pair(world).proxy, rng)
     return None
 
 
 def slow_store(world: World, rng: random.Random) -> Steps:
     """300 ms to the store and 300 ms back."""
-    yield from _slow(world.servers.store.proxy, rng)
+    yield from _slow(_pair(world).proxy, rng)
     return None
 
 
 def silent_store(world: World, rng: random.Random) -> Steps:
     """The store does not answer for longer than clients wait; then what was sent arrives."""
-    proxy = world.servers.store.proxy
+    proxy = _pair(world).proxy
     proxy.stall()
     yield rng.uniform(2.0, 8.0)
     proxy.heal()
@@ -233,7 +233,7 @@ KAFKA = (
     Fault("300 ms to Kafka", "kafka", slow_kafka),
     Fault("a broker silent to clients", "kafka", silent_broker),
 )
-STORE = (
+PAIR = (
     Fault("kill -9 Valkey, AOF everysec", "store", kill_store),
     Fault("Valkey loses its last second", "store", power_loss),
     Fault("FLUSHALL", "store", flush_all),
@@ -243,6 +243,11 @@ STORE = (
     Fault("300 ms to Valkey", "store", slow_store),
     Fault("Valkey silent", "store", silent_store),
 )
+
+
+def _pair(world: World) -> StorePair:
+    assert isinstance(world.store, StorePair)
+    return world.store
 
 
 def _kill(process: Process, rng: random.Random) -> Steps:
@@ -270,7 +275,7 @@ def _replicate(world: World) -> Steps:
     """Until the replica has what the primary has, so that the next failover finds one."""
     for _ in range(4 * _SYNC_SECONDS):
         yield 0.25
-        if world.servers.store.replicated():
+        if _pair(world).replicated():
             return None
     raise AssertionError("the replica does not follow")
 

@@ -59,9 +59,10 @@ class Deck:
         return self._left.pop()
 
 
-def apply(world: World, faults: Sequence[Fault], rng: random.Random, tell: Callable[[str], None]) -> list[Applied]:
-    """Applies the faults in this order, a random moment apart, and returns when the last is over."""
-    done: list[Applied] = []
+def apply(
+    world: World, faults: Sequence[Fault], rng: random.Random, tell: Callable[[str], None], done: list[Applied]
+) -> None:
+    """Applies the faults in this order, a random moment apart, until the last is over; each is added to `done`."""
     order = itertools.count()
     waiting = list(faults)
     running: list[tuple[float, int, Applied, Steps]] = []
@@ -72,6 +73,7 @@ def apply(world: World, faults: Sequence[Fault], rng: random.Random, tell: Calla
         busy = {applied.fault.target for _, _, applied, _ in running}
         if waiting and now >= next_at and (found := _free(waiting, busy)) is not None:
             applied = Applied(found, time.time())
+            done.append(applied)
             tell(f"  {found.name}")
             heapq.heappush(running, (now, next(order), applied, found.steps(world, random.Random(rng.random()))))
             next_at, last = now + rng.uniform(1.0, 5.0), now
@@ -81,12 +83,10 @@ def apply(world: World, faults: Sequence[Fault], rng: random.Random, tell: Calla
                 heapq.heappush(running, (now + next(steps), next(order), applied, steps))
             except StopIteration as end:
                 applied.ended, applied.told = time.time(), end.value
-                done.append(applied)
                 last = now
         world.tend()
         assert now - last < _LONGEST_SECONDS, f"never over: {[str(a) for _, _, a, _ in running]}"
         time.sleep(0.05)
-    return done
 
 
 def _free(waiting: list[Fault], busy: set[str]) -> Fault | None:

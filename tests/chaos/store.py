@@ -20,6 +20,8 @@ from tests.chaos.proxy import Network, Proxy
 class StorePair:
     """A primary with its AOF synced each second and a replica; clients reach the primary through a proxy."""
 
+    kind = "pair"
+
     def __init__(self, folder: Path, network: Network) -> None:
         self._folder = folder
         self._network = network
@@ -44,6 +46,11 @@ class StorePair:
         for server in (self.primary, self.replica):
             if server is not None:
                 server.stop(grace_seconds=0)
+
+    def clear(self) -> None:
+        """Removes all keys."""
+        with client(self.primary) as primary:
+            primary.flushall()
 
     def add_replica(self) -> None:
         """A new and empty server begins to follow the primary."""

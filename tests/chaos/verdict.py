@@ -29,6 +29,18 @@ _LATER_MS = (0, 45_000, 3_500_000)
 _NOBODY = "nobody"
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A value that is not SQL's."""
+
+    what: str
+    """What was read: state, served or vector."""
+    partition: int
+    upto: int
+    """Records below it had been taken in."""
+    difference: Difference
+
+
 @dataclass
 class Verdict:
     """Counts of what was looked at and of what is wrong, with sentences."""
@@ -37,18 +49,18 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    differences: list[tuple[int, Difference]] = field(default_factory=list)
-    """Wrong values with the partition of their entity."""
+    values: list[Wrong] = field(default_factory=list)
+    """The wrong values among `wrong`."""
 
     @property
     def good(self) -> bool:
         """Nothing lost, doubled or wrong."""
         return not (self.lost or self.doubled or self.wrong)
 
-    def differ(self, what: str, partition: int, found: list[Difference]) -> None:
+    def differ(self, what: str, partition: int, reads: Reads, found: list[Difference]) -> None:
         """Notes values that are not SQL's."""
         self.wrong += [f"{what}, partition {partition}: {one}" for one in found]
-        self.differences += [(partition, one) for one in found]
+        self.values += [Wrong(what, partition, int(reads.upto[one.read]), one) for one in found]
 
 
 def reach(world: World, evidence: Evidence) -> Verdict:
@@ -116,7 +128,7 @@ def judge_states(world: World, evidence: Evidence, verdict: Verdict, oracle: Ora
                 got = reader.read(keys, blobs, now + later)
                 reads = Reads(keys, _full(len(keys), log.end), _full(len(keys), now + later))
                 found = differences(oracle, reads, oracle.values(log, reads), got.columns, got.q_ms)
-                verdict.differ("state", p, found)
+                verdict.differ("state", p, reads, found)
                 verdict.looked["values of states"] += len(keys) * len(got.columns)
 
 
@@ -130,7 +142,7 @@ def judge_served(world: World, evidence: Evidence, verdict: Verdict, oracle: Ora
             q = np.array([answer.q_ms for answer in answers], np.int64)
             served = served_columns(oracle.definition, [answer.values for answer in answers])
             reads = Reads(keys, _full(len(keys), log.end), q)
-            verdict.differ("served", p, differences(oracle, reads, oracle.values(log, reads), served, q))
+            verdict.differ("served", p, reads, differences(oracle, reads, oracle.values(log, reads), served, q))
             verdict.looked["values served"] += len(keys) * len(served)
     finally:
         reader.close()
@@ -150,7 +162,7 @@ def judge_vectors(evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:
         reads = Reads([v[definition.key] for v in vectors], np.array([v["offset"] for v in vectors], np.int64), as_of)
         columns = served_columns(definition, [v["features"] for v in vectors])
         values = oracle.values(evidence.logs[p], reads)
-        verdict.differ("vector", p, differences(oracle, reads, values, columns, as_of))
+        verdict.differ("vector", p, reads, differences(oracle, reads, values, columns, as_of))
         verdict.looked["values of vectors"] += len(vectors) * len(columns)
     for p, log in evidence.logs.items():
         last = {log.keys[i]: int(log.offset[i]) for i in np.flatnonzero(log.accepted(definition)).tolist()}

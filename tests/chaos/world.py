@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Protocol
 
 import redis
 
@@ -19,15 +20,33 @@ from freshet.stores.redis import Client, Failures, connect, execute
 from tests.chaos.manifests import LENIENT, PARTITIONS, STRICT
 from tests.chaos.processes import Process
 from tests.chaos.proxy import Network, Proxy
-from tests.chaos.store import StorePair
 
 PROCESSORS = 2
 INGESTS = 2
 _CLIENT = "session.timeout.ms=6000\n"
 
 
+class Store(Protocol):
+    """What a round needs of a store; faults know which one they are for."""
+
+    kind: str
+
+    @property
+    def url(self) -> str:
+        """Where services find it."""
+
+    def start(self) -> None:
+        """Starts all of it."""
+
+    def stop(self) -> None:
+        """Ends all of it."""
+
+    def clear(self) -> None:
+        """Removes all keys."""
+
+
 class Servers:
-    """Kafka and the store, each behind its proxies, for all rounds."""
+    """Kafka behind its proxies, for all rounds."""
 
     def __init__(self, folder: Path) -> None:
         self.network = Network()
@@ -35,16 +54,13 @@ class Servers:
         self.kafka = EmbeddedKafkaCluster(folder / "kafka", advertised=[proxy.port for proxy in self.brokers])
         for proxy, node in zip(self.brokers, self.kafka.nodes, strict=True):
             proxy.target = node.port
-        self.store = StorePair(folder, self.network)
 
     def start(self) -> None:
         """Starts all."""
-        self.store.start()
         self.kafka.start()
 
     def stop(self) -> None:
         """Ends all."""
-        self.store.stop()
         self.kafka.stop()
         self.network.close()
 
@@ -52,9 +68,9 @@ class Servers:
 class World:
     """What faults are applied to. Belongs to the thread that made it."""
 
-    def __init__(self, folder: Path, servers: Servers, number: int) -> None:
+    def __init__(self, folder: Path, servers: Servers, store: Store, number: int) -> None:
         folder.mkdir(parents=True)
-        self.folder, self.servers = folder, servers
+        self.folder, self.servers, self.store = folder, servers, store
         self.namespace = f"round{number}"
         names = {"topic": f"events-{number}", "output": f"vectors-{number}"}
         self._files = [folder / "strict.yaml", folder / "lenient.yaml"]
@@ -76,7 +92,7 @@ class World:
         environment = {
             "FRESHET_KAFKA": self.settings.bootstrap,
             "FRESHET_KAFKA_CONFIG": str(self.folder / "client.properties") if command == "processor" else "",
-            "FRESHET_REDIS": self.servers.store.url,
+            "FRESHET_REDIS": self.store.url,
             "FRESHET_MANIFESTS": ",".join(map(str, files)),
             "FRESHET_NAMESPACE": self.namespace,
             "FRESHET_DEAD_LETTER_TOPIC": self.dead_letters,
@@ -108,13 +124,16 @@ class World:
                 process.start()
 
     def close(self) -> None:
-        """Ends all services of the round."""
+        """Ends all services of the round and removes what they left."""
         for process in self.services():
             process.kill()
+        self.store.clear()
+        topics = [self.featureset.source.topic, str(self.featureset.output_topic), self.dead_letters]
+        kafka.admin(self.settings).delete_topics(topics)
 
     def connect(self) -> Client:
         """A client of the store."""
-        return connect(self.servers.store.url)
+        return connect(self.store.url)
 
     def tag(self, partition: int) -> str:
         """Of the keys of a partition."""

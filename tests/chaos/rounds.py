@@ -1,0 +1,89 @@
+"""One round: a system of its own, the stream, the faults, and what SQL says in the end."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from freshet.dev.oracle.run import Oracle
+from freshet.stores import kafka
+from tests.chaos.driver import Driver
+from tests.chaos.evidence import gather
+from tests.chaos.explain import explain
+from tests.chaos.schedule import Applied, Fault, apply
+from tests.chaos.verdict import Verdict, reach
+from tests.chaos.watcher import Watcher
+from tests.chaos.world import Servers, Store, World
+
+_DRAIN_SECONDS = 120
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is drawn for a round."""
+
+    number: int
+    store: Store
+    faults: Sequence[Fault]
+    seed: int
+    rate: float
+
+
+@dataclass
+class Result:
+    """What came out."""
+
+    plan: Plan
+    applied: list[Applied] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=Verdict)
+    answers: Counter[str] = field(default_factory=Counter)
+    """Of ingest."""
+    reads: Counter[str] = field(default_factory=Counter)
+    """Answers of serving while faults happened."""
+    broken: str | None = None
+    """Why the round did not come to a verdict."""
+
+    @property
+    def good(self) -> bool:
+        """Whether everything was as promised."""
+        return self.broken is None and self.verdict.good
+
+
+def play(folder: Path, servers: Servers, plan: Plan, tell: Tell) -> Result:
+    """Plays a round; whatever goes wrong is in its result."""
+    result = Result(plan)
+    world = World(folder / f"round-{plan.number}", servers, plan.store, plan.number)
+    try:
+        _play(world, plan, result, tell)
+    except Exception:
+        result.broken = traceback.format_exc()
+    finally:
+        world.close()
+    return result
+
+
+def _play(world: World, plan: Plan, result: Result, tell: Tell) -> None:
+    world.start()
+    foreign = kafka.producer(world.settings), world.featureset.source.topic
+    driver = Driver(lambda: [one.url for one in world.ingests], plan.rate, plan.seed, foreign)
+    watcher = Watcher(lambda: world.serving.url)
+    result.answers, result.reads = driver.account.answers, watcher.answers
+    driver.start()
+    watcher.start()
+    try:
+        apply(world, plan.faults, random.Random(plan.seed), tell, result.applied)
+        driver.finish(_DRAIN_SECONDS)
+        world.wait_processed(_DRAIN_SECONDS)
+    finally:
+        watcher.finish()
+    evidence = gather(world, driver.account)
+    result.verdict = reach(world, evidence)
+    result.verdict.wrong += [*watcher.untrue, *world.deaths]
+    if result.verdict.values:
+        with Oracle(world.featureset.definition) as oracle:
+            tell(explain(oracle, evidence.logs, result.verdict.values, result.applied))
