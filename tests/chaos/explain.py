@@ -84,6 +84,7 @@ def _take(log: Log, at: Ints) -> Log:
         [log.event_ids[i] for i in at.tolist()],
         {name: column.take(at) for name, column in log.fields.items()},
         log.malformed[at],
+        log.erase[at],
     )
 
 
