@@ -176,7 +176,9 @@ def test_monitors_are_found_by_prometheus_and_find_their_pods() -> None:
     (monitor,) = of_kind(objects, "ServiceMonitor")
     wanted = monitor["spec"]["selector"]["matchLabels"]
     services = [s for s in of_kind(objects, "Service") if wanted.items() <= s["metadata"]["labels"].items()]
-    assert {s["metadata"]["name"] for s in services} == {"freshet-operator", "freshet-ingest", "freshet-serving"}
+    assert {s["metadata"]["name"] for s in services} == {
+        f"freshet-{component}" for component in ("operator", "ingest", "serving", "recorder")
+    }
     for service in services:
         assert "metrics" in {port["name"] for port in service["spec"]["ports"]}
     (processors,) = of_kind(objects, "PodMonitor")

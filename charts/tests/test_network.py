@@ -95,6 +95,8 @@ DEV_FLOWS = [
     ("operator", "ingest", 8084),
     ("ingest", "kafka", 9092),
     ("serving", "valkey", 6379),
+    ("serving", "postgres", 5432),
+    ("processor", "postgres", 5432),
     ("processor", "kafka", 9092),
     ("processor", "valkey", 6379),
     ("kafka", "kafka", 9092),
@@ -114,6 +116,7 @@ DEV_FLOWS = [
     ("stranger", "serving", 8083),
 ]
 DEV_DENIED = [
+    ("ingest", "postgres", 5432),
     ("stranger", "serving", 8084),
     ("stranger", "ingest", 8084),
     ("stranger", "kafka", 9092),
@@ -154,11 +157,23 @@ def test_everyone_who_has_to_can_resolve_names(component: str) -> None:
 
 def test_managed_services_are_reached_where_they_are() -> None:
     objects = rendered("production")
-    for component, port in (("operator", 9096), ("ingest", 9096), ("serving", 6379), ("smoke", 9096), ("smoke", 6379)):
+    for component, port in (
+        ("operator", 9096),
+        ("ingest", 9096),
+        ("serving", 6379),
+        ("serving", 5432),
+        ("recorder", 9096),
+        ("recorder", 5432),
+        ("smoke", 9096),
+        ("smoke", 6379),
+    ):
         me = pod(objects, component)
         assert allowed(objects, "Egress", me, "10.0.0.7", port), component
         assert not allowed(objects, "Egress", me, "192.0.2.7", port), component
-    for component in ("operator", "ingest", "serving"):
+    assert not allowed(objects, "Egress", pod(objects, "recorder"), "10.0.0.7", 6379), "it has no business there"
+    least = rendered("minimal")
+    assert not allowed(least, "Egress", pod(least, "serving"), "10.0.0.7", 5432), "there is no history database"
+    for component in ("operator", "ingest", "serving", "recorder"):
         assert allowed(objects, "Egress", pod(objects, component), "172.20.0.1", 443), "the API server"
         assert allowed(objects, "Egress", pod(objects, component), "169.254.170.23", 80), "Pod Identity"
         assert not allowed(objects, "Egress", pod(objects, component), "169.254.169.254", 80), "instance metadata"

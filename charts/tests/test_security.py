@@ -22,7 +22,7 @@ from charting import (
 )
 
 variants = pytest.mark.parametrize("variant", VARIANTS)
-READERS = {"operator", "ingest", "serving", "prometheus"}
+READERS = {"operator", "ingest", "serving", "recorder", "prometheus"}
 """Components that talk to the API server."""
 
 
@@ -83,7 +83,7 @@ def test_services_read_one_config_map(variant: str) -> None:
     objects = rendered(variant)
     name = environment(objects, "features-serving" if variant == "generic" else "freshet-serving")["FRESHET_CONFIG_MAP"]
     for role in of_kind(objects, "Role"):
-        if role["metadata"]["labels"]["app.kubernetes.io/component"] in ("ingest", "serving"):
+        if role["metadata"]["labels"]["app.kubernetes.io/component"] in ("ingest", "serving", "recorder"):
             (rule,) = role["rules"]
             assert rule["resources"] == ["configmaps"]
             assert rule["verbs"] == ["get", "list", "watch"]
@@ -130,7 +130,13 @@ def test_secrets_are_referred_to() -> None:
     objects = rendered("production")
     secret = {"secretKeyRef": {"name": "freshet-redis", "key": "redis"}}
     assert environment(objects, "freshet-serving")["FRESHET_REDIS"] == secret
+    history = {"secretKeyRef": {"name": "freshet-postgres", "key": "postgres"}}
+    for name in ("freshet-serving", "freshet-recorder"):
+        assert environment(objects, name)["FRESHET_POSTGRES"] == history
     for name in ("freshet-operator", "freshet-ingest"):
+        assert "FRESHET_POSTGRES" not in environment(objects, name)
+    assert "FRESHET_REDIS" not in environment(objects, "freshet-recorder")
+    for name in ("freshet-operator", "freshet-ingest", "freshet-recorder"):
         spec = one(objects, "Deployment", name)["spec"]["template"]["spec"]
         assert "freshet-kafka-client" in [v.get("secret", {}).get("secretName") for v in spec["volumes"]]
         assert environment(objects, name)["FRESHET_KAFKA_CONFIG"] == "/etc/freshet/kafka/kafka.properties"

@@ -101,6 +101,10 @@ def test_what_would_not_work_is_refused(path: str, value: object, told: str) -> 
 def test_a_store_and_a_broker_are_needed() -> None:
     assert "kafka.bootstrap is empty" in refused({"redis": GOOD["redis"]})
     assert "redis.url and redis.existingSecret are empty" in refused({"kafka": GOOD["kafka"]})
+    assert "recorder.enabled is true, but there is no database" in refused(GOOD | {"recorder": {"enabled": True}})
+    assert "processor.secretHasPostgres is true" in refused(GOOD | {"processor": {"secretHasPostgres": True}})
+    secret = {"url": "postgresql://user:secret@db:5432/freshet"}
+    assert "postgres" in refused(GOOD | {"postgres": secret})
     assert "processor.existingSecret is empty" in refused({"kafka": GOOD["kafka"], "redis": {"existingSecret": "r"}})
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import fields
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
@@ -27,6 +28,7 @@ from charting import (
 )
 
 variants = pytest.mark.parametrize("variant", VARIANTS)
+OURS = ("operator", "ingest", "serving", "recorder")
 
 
 @variants
@@ -127,7 +129,7 @@ def test_immutable_fields_survive_an_upgrade(variant: str) -> None:
     changed = json.loads(json.dumps(values))
     changed.setdefault("image", {}).update(tag="9.9.9")
     changed.setdefault("commonLabels", {}).update(more="labels")
-    for component in ("operator", "ingest", "serving"):
+    for component in ("operator", "ingest", "serving", "recorder"):
         changed.setdefault(component, {}).update(replicas=5, podLabels={"a": "b"})
     for server in ("kafka", "postgres"):
         changed.setdefault("dev", {}).setdefault(server, {})["image"] = "other:1"
@@ -151,14 +153,15 @@ def test_immutable_fields_survive_an_upgrade(variant: str) -> None:
 @variants
 def test_pods_end_in_order(variant: str) -> None:
     for item in of_kind(rendered(variant), "Deployment"):
-        if item["metadata"]["labels"]["app.kubernetes.io/component"] not in ("operator", "ingest", "serving"):
+        if item["metadata"]["labels"]["app.kubernetes.io/component"] not in OURS:
             continue
         spec = item["spec"]["template"]["spec"]
         (container,) = spec["containers"]
         sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         grace = [int(v["value"]) for v in container["env"] if v["name"] == "FRESHET_GRACE_SECONDS"] or [20]
         assert spec["terminationGracePeriodSeconds"] >= sleep + grace[0] + 5, name_of(item)
-        if variant in ("alb", "auto-mode") and "operator" not in item["metadata"]["name"]:
+        answers = item["metadata"]["labels"]["app.kubernetes.io/component"] in ("ingest", "serving")
+        if variant in ("alb", "auto-mode") and answers:
             assert sleep >= 30, "the load balancer still sends requests"
 
 
@@ -169,7 +172,7 @@ def test_probes(variant: str) -> None:
             continue
         for container in containers(spec):
             assert {"readinessProbe", "livenessProbe"} <= set(container), name
-            if container["name"] in ("ingest", "serving"):
+            if container["name"] in ("ingest", "serving", "recorder"):
                 assert container["livenessProbe"]["httpGet"] == {"path": "/health", "port": "metrics"}
                 assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "metrics"}
             ports = {port["name"] for port in container["ports"]}
@@ -189,9 +192,38 @@ def test_autoscaled_deployments_leave_replicas_alone() -> None:
     assert one(objects, "Deployment", "freshet-operator")["spec"]["replicas"] == 2
 
 
+def test_the_recorder_answers_no_requests() -> None:
+    objects = rendered("production")
+    (container,) = one(objects, "Deployment", "freshet-recorder")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["freshet", "recorder"]
+    assert [port["name"] for port in container["ports"]] == ["metrics", "admin"]
+    assert [port["name"] for port in one(objects, "Service", "freshet-recorder")["spec"]["ports"]] == ["metrics"]
+    given = environment(objects, "freshet-recorder")
+    assert {"FRESHET_KAFKA", "FRESHET_DEAD_LETTER_TOPIC", "FRESHET_CONFIG_MAP", "FRESHET_ADMIN_PORT"} <= set(given)
+    assert not {"FRESHET_PORT", "FRESHET_MANAGE_TOPICS"} & set(given)
+    assert not [i for i in of_kind(rendered("minimal"), "Deployment") if "recorder" in i["metadata"]["name"]]
+
+
+def test_where_processors_find_the_history() -> None:
+    def template(variant: str) -> dict:
+        return json.loads(environment(rendered(variant), "freshet-operator")["FRESHET_PROCESSOR_TEMPLATE"])
+
+    assert (template("production")["postgres"], template("production")["secret_has_postgres"]) == ("", True)
+    assert template("alb")["postgres"] == "postgresql://freshet@db.example.com:5433/freshet?sslmode=verify-full"
+    assert {5432, 5433} <= set(template("alb")["egress_ports"])
+    assert template("dev")["postgres"] == "postgresql://freshet:freshet@freshet-postgres.fs.svc:5432/freshet"
+    assert (template("minimal")["postgres"], template("minimal")["secret_has_postgres"]) == ("", False)
+    assert 5432 not in template("minimal")["egress_ports"]
+    values = values_of("dev")
+    values["dev"]["postgres"]["password"] = "p@ss w/rd+1"
+    given = environment(tuple(documents(helm3(values))), "freshet-serving")["FRESHET_POSTGRES"]
+    assert urlsplit(given).hostname == "freshet-postgres.fs.svc"
+    assert unquote(urlsplit(given).password or "") == "p@ss w/rd+1"
+
+
 def test_budgets_let_broken_pods_go() -> None:
     budgets = of_kind(rendered("production"), "PodDisruptionBudget")
-    assert {b["metadata"]["name"] for b in budgets} == {"freshet-operator", "freshet-ingest", "freshet-serving"}
+    assert {b["metadata"]["name"] for b in budgets} == {f"freshet-{component}" for component in OURS}
     for budget in budgets:
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
         assert ("minAvailable" in budget["spec"]) != ("maxUnavailable" in budget["spec"])

@@ -22,10 +22,15 @@ class ProcessorTemplate:
     """FRESHET_KAFKA of processors."""
     redis: str = ""
     """FRESHET_REDIS of processors, without a password; empty: the key `redis` of the Secret."""
+    postgres: str = ""
+    """FRESHET_POSTGRES of processors, without a password; empty: the Secret's key `postgres`, or no history."""
     secret: str = ""
-    """A Secret of this name in the FeatureSet's own namespace: `redis` (URL) and `kafka.properties`. Empty: none."""
+    """A Secret of this name in the FeatureSet's own namespace: `redis` (URL), `kafka.properties`, `postgres` (URL).
+    Empty: none."""
     secret_has_kafka_config: bool = False
     """Mount the Secret's `kafka.properties` and name it in FRESHET_KAFKA_CONFIG."""
+    secret_has_postgres: bool = False
+    """Give processors the Secret's `postgres`; where a namespace's Secret has none, they do without history."""
     environment: dict[str, str] = field(default_factory=dict)
     """More variables, for example FRESHET_LOG_LEVEL."""
     resources: dict[str, Any] = field(default_factory=dict)

@@ -33,6 +33,7 @@ EVERYTHING: dict[str, Any] = {
     "redis": "rediss://store.example.com:6379/0",
     "secret": "freshet-store",
     "secret_has_kafka_config": True,
+    "secret_has_postgres": True,
     "environment": {"FRESHET_LOG_LEVEL": "debug", "FRESHET_RESIDENT_ENTITIES": "100000"},
     "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "2Gi"}},
     "service_account_annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/freshet"},
@@ -196,6 +197,28 @@ def test_where_secrets_come_from(changes: Any, redis: str, mounted: bool, option
     assert ("FRESHET_KAFKA_CONFIG" in env) == mounted == ("kafka" in volumes)
     if mounted:
         assert volumes["kafka"]["secret"]["optional"] is optional
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"secret": "s"}, None),
+        ({"secret": "", "secret_has_postgres": True}, None),
+        ({"postgres": "postgresql://u@db:5432/f"}, {"value": "postgresql://u@db:5432/f"}),
+        (
+            {"secret": "s", "secret_has_postgres": True},
+            {"valueFrom": {"secretKeyRef": {"name": "s", "key": "postgres", "optional": True}}},
+        ),
+    ],
+)
+def test_history_is_for_processors_and_may_be_missing(changes: Any, expected: Any) -> None:
+    (container,) = template(**changes)["spec"]["containers"]
+    found = [one for one in container["env"] if one["name"] == "FRESHET_POSTGRES"]
+    assert found == ([] if expected is None else [{"name": "FRESHET_POSTGRES", **expected}])
+    job = purge_job(featureset(), settings(**changes), "0123456789", 6)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert "FRESHET_POSTGRES" not in [one["name"] for one in container["env"]]
 
 
 def test_the_operators_own_variables_win() -> None:

@@ -15,6 +15,12 @@
 {{- if and .Values.processor.secretHasKafkaConfig (not .Values.processor.existingSecret) -}}
 {{- fail "processor.secretHasKafkaConfig is true, but processor.existingSecret is empty: name the Secret" -}}
 {{- end -}}
+{{- if and .Values.recorder.enabled (not (include "freshet.hasPostgres" .)) -}}
+{{- fail "recorder.enabled is true, but there is no database: give postgres.url or postgres.existingSecret, or dev.postgres.enabled=true for a small one of its own" -}}
+{{- end -}}
+{{- if and .Values.processor.secretHasPostgres (not .Values.processor.existingSecret) -}}
+{{- fail "processor.secretHasPostgres is true, but processor.existingSecret is empty: name the Secret" -}}
+{{- end -}}
 {{- $monitors := or .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled .Values.metrics.rules.enabled -}}
 {{- if and $monitors .Values.metrics.requireApi (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) -}}
 {{- fail "metrics: a monitor or rules are enabled, but the cluster has no monitoring.coreos.com/v1: install the Prometheus operator's CRDs, or switch metrics.requireApi off to leave these objects out (helm template: --api-versions monitoring.coreos.com/v1)" -}}

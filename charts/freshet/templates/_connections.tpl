@@ -18,6 +18,36 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether there is a history database. */ -}}
+{{- define "freshet.hasPostgres" -}}
+{{- if or .Values.postgres.url .Values.postgres.existingSecret .Values.dev.postgres.enabled }}true{{ end -}}
+{{- end -}}
+
+{{- /* Without a password, but for the development server's, which is no secret; empty if the URL is in a Secret. */ -}}
+{{- define "freshet.postgres" -}}
+{{- if .Values.postgres.existingSecret -}}
+{{- else if .Values.postgres.url -}}
+{{- .Values.postgres.url -}}
+{{- else if .Values.dev.postgres.enabled -}}
+{{- $host := printf "%s.%s.svc" (include "freshet.component" (dict "root" . "component" "postgres")) .Release.Namespace -}}
+{{- printf "postgresql://freshet:%s@%s:5432/freshet" (.Values.dev.postgres.password | urlquery | replace "+" "%20") $host -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "freshet.env.postgres" -}}
+{{- if include "freshet.hasPostgres" . }}
+- name: FRESHET_POSTGRES
+  {{- if .Values.postgres.existingSecret }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.postgres.existingSecret }}
+      key: {{ .Values.postgres.existingSecretKey }}
+  {{- else }}
+  value: {{ include "freshet.postgres" . | quote }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "freshet.env.kafka" -}}
 - name: FRESHET_KAFKA
   value: {{ include "freshet.kafka" . | quote }}
@@ -82,6 +112,10 @@
 {{- include "freshet.ports" (dict "addresses" (include "freshet.redis" .) "ports" .Values.networkPolicy.redisPorts) -}}
 {{- end -}}
 
+{{- define "freshet.postgresPorts" -}}
+{{- include "freshet.ports" (dict "addresses" (.Values.postgres.url | regexFind "@.*|//[^@]*$") "ports" .Values.networkPolicy.postgresPorts) -}}
+{{- end -}}
+
 {{- /* Who reads processors' metrics beside the operator's namespace: a Prometheus finds them by the PodMonitor. */ -}}
 {{- define "freshet.processorScrapers" -}}
 {{- if .Values.networkPolicy.metricsFrom -}}
@@ -98,14 +132,17 @@
 {{- $given := .Values.processor -}}
 {{- $environment := dict "FRESHET_LOG_FORMAT" .Values.logs.format "FRESHET_LOG_LEVEL" .Values.logs.level -}}
 {{- $ports := concat (include "freshet.kafkaPorts" . | fromYamlArray) (include "freshet.redisPorts" . | fromYamlArray) -}}
+{{- if include "freshet.hasPostgres" . -}}{{- $ports = concat $ports (include "freshet.postgresPorts" . | fromYamlArray) -}}{{- end -}}
 {{- dict
   "image" (include "freshet.image" (dict "root" . "image" $given.image))
   "image_pull_policy" (include "freshet.pullPolicy" (dict "root" . "image" $given.image))
   "image_pull_secrets" .Values.imagePullSecrets
   "kafka" (include "freshet.kafka" .)
   "redis" (include "freshet.redis" .)
+  "postgres" (include "freshet.postgres" .)
   "secret" $given.existingSecret
   "secret_has_kafka_config" (and (ne $given.existingSecret "") $given.secretHasKafkaConfig)
+  "secret_has_postgres" (and (ne $given.existingSecret "") $given.secretHasPostgres)
   "environment" (merge (dict) $given.environment $environment)
   "resources" $given.resources
   "service_account_annotations" $given.serviceAccountAnnotations

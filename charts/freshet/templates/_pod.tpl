@@ -66,7 +66,7 @@ topologySpreadConstraints:
 {{- /* Seconds that a pod goes on answering after it is told to end: at least until the load balancer has let go. */ -}}
 {{- define "freshet.preStopSleep" -}}
 {{- $seconds := int .values.preStopSleepSeconds -}}
-{{- if and (include "freshet.alb" .root) (ne .component "operator") -}}
+{{- if and (include "freshet.alb" .root) (include "freshet.httpPort" .component) -}}
 {{- $seconds = max $seconds (add 5 (int .root.Values.ingress.alb.deregistrationDelaySeconds)) -}}
 {{- end -}}
 {{- $seconds -}}

@@ -54,7 +54,8 @@ def _pod(featureset: FeatureSet, settings: Settings, name: str, chosen: Object) 
         "FRESHET_DEAD_LETTER_TOPIC": settings.dead_letter_topic,
         "FRESHET_METRICS_PORT": str(settings.processor_metrics_port),
     }
-    processor = pods.container(template, "processor", ["freshet", "processor"], pods.environment(settings, literals))
+    variables_of = [*pods.environment(settings, literals), *pods.history(template)]
+    processor = pods.container(template, "processor", ["freshet", "processor"], variables_of)
     manifest = {"name": "manifest", "mountPath": pods.MANIFEST_FOLDER, "readOnly": True}
     processor |= {
         "ports": [{"name": "metrics", "containerPort": settings.processor_metrics_port, "protocol": "TCP"}],

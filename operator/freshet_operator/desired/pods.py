@@ -10,6 +10,7 @@ from freshet_operator.settings import ProcessorTemplate, Settings
 
 REDIS_KEY = "redis"
 KAFKA_KEY = "kafka.properties"
+POSTGRES_KEY = "postgres"
 """Keys of the Secret in the FeatureSet's namespace."""
 
 MANIFEST_FOLDER = "/etc/freshet/manifests"
@@ -76,6 +77,16 @@ def environment(settings: Settings, literals: dict[str, str]) -> list[Object]:
         reference = {"name": template.secret, "key": REDIS_KEY}
         found["FRESHET_REDIS"] = {"name": "FRESHET_REDIS", "valueFrom": {"secretKeyRef": reference}}
     return [found[name] for name in sorted(found)]
+
+
+def history(template: ProcessorTemplate) -> list[Object]:
+    """Where the history database is; nothing where there is none. It may be missing: states then come from Kafka."""
+    if template.postgres:
+        return [{"name": "FRESHET_POSTGRES", "value": template.postgres}]
+    if template.secret and template.secret_has_postgres:
+        reference = {"name": template.secret, "key": POSTGRES_KEY, "optional": True}
+        return [{"name": "FRESHET_POSTGRES", "valueFrom": {"secretKeyRef": reference}}]
+    return []
 
 
 def kafka_config(template: ProcessorTemplate) -> tuple[dict[str, str], list[Object], list[Object]]:

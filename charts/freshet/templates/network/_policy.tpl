@@ -61,6 +61,15 @@
 {{- end }}
 {{- end -}}
 
+{{- define "freshet.egress.postgres" -}}
+{{- if include "freshet.hasPostgres" . }}
+{{ include "freshet.egress.addresses" (dict "cidrs" .Values.networkPolicy.egressCidrs "ports" (include "freshet.postgresPorts" . | fromYamlArray)) }}
+{{- if .Values.dev.postgres.enabled }}
+{{ include "freshet.egress.dev" (dict "root" . "component" "postgres" "port" 5432) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- /* Who may read metrics. */ -}}
 {{- define "freshet.ingress.metrics" -}}
 - ports:

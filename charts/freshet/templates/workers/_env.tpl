@@ -1,11 +1,13 @@
-{{- /* The services that answer HTTP requests. */ -}}
+{{- /* The services that the chart itself runs with the workers' image. */ -}}
 {{- define "freshet.workers" -}}
 - ingest
 - serving
+- recorder
 {{- end -}}
 
+{{- /* Of those that answer HTTP requests; empty for the others. */ -}}
 {{- define "freshet.httpPort" -}}
-{{- get (dict "ingest" 8080 "serving" 8083) . -}}
+{{- get (dict "ingest" "8080" "serving" "8083") . -}}
 {{- end -}}
 
 {{- /* dict: root, component, values. */ -}}
@@ -14,8 +16,10 @@
   value: /etc/freshet/config
 - name: FRESHET_CONFIG_MAP
   value: {{ printf "%s/%s" .root.Release.Namespace (include "freshet.servingConfig" .root) | quote }}
+{{- with include "freshet.httpPort" .component }}
 - name: FRESHET_PORT
-  value: {{ include "freshet.httpPort" .component | quote }}
+  value: {{ . | quote }}
+{{- end }}
 - name: FRESHET_METRICS_PORT
   value: "8082"
 - name: FRESHET_ADMIN_PORT
@@ -25,11 +29,17 @@
 {{- if eq .component "ingest" }}
 - name: FRESHET_MANAGE_TOPICS
   value: "false"
+{{- end }}
+{{- if has .component (list "ingest" "recorder") }}
 - name: FRESHET_DEAD_LETTER_TOPIC
   value: {{ .root.Values.kafka.deadLetterTopic | quote }}
 {{ include "freshet.env.kafka" .root }}
-{{- else }}
+{{- end }}
+{{- if eq .component "serving" }}
 {{ include "freshet.env.redis" .root }}
+{{- end }}
+{{- if has .component (list "serving" "recorder") }}
+{{- include "freshet.env.postgres" .root }}
 {{- end }}
 {{ include "freshet.env.logs" .root }}
 {{- end -}}
