@@ -18,7 +18,13 @@ from rich.markup import escape
 from freshet import __version__
 from freshet.dev.errors import CommandFailed
 from freshet.dev.variables import help_lines
-from freshet.runtime.settings import ConfigurationError, IngestSettings, ProcessorSettings, ServingSettings
+from freshet.runtime.settings import (
+    ConfigurationError,
+    IngestSettings,
+    ProcessorSettings,
+    RecorderSettings,
+    ServingSettings,
+)
 from freshet.smoke.options import METRICS_URL, Options, Output
 from freshet.spec.experiment import NOT_RUN
 from freshet.spec.load import load_manifests
@@ -84,7 +90,7 @@ def validate(files: Manifests) -> None:
         console.print(f"Experiment {escape(experiment.metadata.name)} {NOT_RUN}")
 
 
-def _epilog(settings: type[IngestSettings | ProcessorSettings | ServingSettings]) -> str:
+def _epilog(settings: type[IngestSettings | ProcessorSettings | RecorderSettings | ServingSettings]) -> str:
     lines = (line.split(":", 1) for line in help_lines(settings))
     return "\n\n".join(["[bold]Environment[/]", *(f"[cyan]{name}[/]{escape(rest)}" for name, rest in lines)])
 
@@ -105,6 +111,15 @@ def processor() -> None:
 
     with _told():
         run(ProcessorSettings.from_environment(os.environ))
+
+
+@app.command(epilog=_epilog(RecorderSettings))
+def recorder() -> None:
+    """Run the service that records history in PostgreSQL."""
+    from freshet.recorder.service import run
+
+    with _told():
+        run(RecorderSettings.from_environment(os.environ))
 
 
 @app.command(epilog=_epilog(ServingSettings))

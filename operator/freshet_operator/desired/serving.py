@@ -7,7 +7,7 @@ import gzip
 import hashlib
 from collections.abc import Iterable
 
-from freshet.spec.resource import reduced
+from freshet.spec.resource import HISTORY, reduced
 from freshet_operator import names
 from freshet_operator.desired.objects import canonical, digest
 from freshet_operator.model import Object
@@ -25,8 +25,8 @@ class ServingConfigTooLarge(ValueError):
 
 
 def entry(resource: Object) -> Object:
-    """What serving and ingest read of a FeatureSet; with its namespace, which is part of its keys."""
-    return reduced(resource)
+    """What serving, ingest and the recorder read of a FeatureSet; with its namespace, which is part of its keys."""
+    return reduced(resource, keep=(HISTORY,))
 
 
 def entry_hash(entry: Object) -> str:

@@ -54,6 +54,16 @@ class DuplicateFilter:
         self._table = HashTable()
         self._pending: list[tuple[Ints, Ints, Hashes, Bools]] = []
 
+    @classmethod
+    def of_accepted(cls, deduplicate_ms: int, log_ms: int, log: Ints, hashes: Hashes) -> DuplicateFilter:
+        """The filter at log time `log_ms` that has accepted these hashes at these log times, in ascending order."""
+        made = cls(deduplicate_ms)
+        made._log_ms = made._stored_log_ms = log_ms
+        made.minutes = set(np.unique(log // _MINUTE_MS).tolist())
+        last, index = np.unique(hashes[::-1], return_index=True)
+        made._table.put(last, log[::-1][index], keep_from=0)
+        return made
+
     def load(self, buckets: Mapping[int, bytes]) -> None:
         """Takes stored buckets. Raises ValueError for one of a length that cannot be."""
         for minute in sorted(buckets):

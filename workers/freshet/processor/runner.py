@@ -11,6 +11,7 @@ from freshet.processor.partition import Flush, PartitionOwner
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.records import Records
 from freshet.stores.fence import Script
+from freshet.stores.kafka import FirstDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,7 @@ class Runner:
         """Events to be taken before those of Kafka."""
         self.acknowledged: int | None = None
         """The offset in `progress` after the last flush, once; None if nothing moved since it was asked."""
-        self._confirmed = False
-        self._gap_at: int | None = None
+        self._first = FirstDelivery()
         self._io = io
         self._pace = pace
         self._flush: Flush | None = None
@@ -66,15 +66,8 @@ class Runner:
             self._waiting_since_ms = now_ms
 
     def confirm(self, offset: int) -> bool:
-        """Whether a delivery that begins at `offset` is what comes next.
-
-        The first one after a take-over could have been fetched before it. One that does not begin where it was asked
-        for is not believed until it comes again after the partition was restarted: then the log has a gap there.
-        """
-        if not self._confirmed:
-            self._confirmed = offset in (self.owner.position, self._gap_at)
-            self._gap_at = offset
-        return self._confirmed
+        """Whether a delivery that begins at `offset` is what comes next."""
+        return self._first.confirm(offset, self.owner.position)
 
     def step(self, now_ms: int, *, behind: bool, hurry: bool = False) -> Flushed | None:
         """Collects a finished flush, begins one that is due, checks `progress` while idle.

@@ -75,6 +75,16 @@ EVENTS_ACCEPTED = Counter("events_accepted_total", "Events that the broker has a
 EVENTS_REFUSED = Counter("events_refused_total", "Events that ingest has refused.", ["reason"])
 PRODUCER_QUEUE = Gauge("producer_queue_messages", "Events of ingest that wait for the broker.")
 
+RECORDER_ROWS = Counter("recorder_rows_total", "Rows written to history.", ["table"])
+RECORDER_REFUSED = Counter("recorder_refused_total", "Records that history could not take as they are.", ["table"])
+RECORDER_MISSED = Counter("recorder_missed_total", "Records that Kafka dropped before they were recorded.", ["topic"])
+RECORDER_FAILURES = Counter("recorder_failures_total", "Times that a partition had to be taken over again.", ["reason"])
+RECORDER_LAG = Gauge("recorder_lag", "Records of a partition not yet in history.", ["topic", "partition"])
+RECORDER_TRANSACTION_SECONDS = Histogram(
+    "recorder_transaction_seconds", "One transaction of rows and offsets.", buckets=_FAST
+)
+HISTORY_UP = Gauge("history_up", "Whether the history database can be used: 1 or 0.")
+
 
 def exposition(accept: str = "") -> tuple[bytes, str]:
     """All metrics of this process and their Content-Type, in the format that the Accept header asks for."""

@@ -35,6 +35,7 @@ __all__ = [
     "KafkaSettings",
     "LiveSettings",
     "ProcessorSettings",
+    "RecorderSettings",
     "ServiceSettings",
     "ServingSettings",
 ]
@@ -247,3 +248,14 @@ class ServingSettings(LiveSettings):
     """Longest time that an entity's state is answered from memory: how much staler than the store a value may be."""
     cache_entries: int = field(default=10_000, metadata=_from("FRESHET_CACHE_ENTRIES", number(1, 10_000_000)))
     """Most entities' states that are held in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecorderSettings(LiveSettings):
+    """Of `freshet recorder`."""
+
+    kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
+    postgres: str = field(metadata=_from("FRESHET_POSTGRES", postgres_url))
+    """The history database. Its role makes and drops tables in the schema freshet."""
+    dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
+    """Where processors send events that they cannot process."""

@@ -54,6 +54,8 @@ def compile_manifest(manifest: Manifest, missing: Missing | None = None) -> tupl
         output_topic=output.topic if output else None,
         output_every_ms=output.every if output else 1_000,
         entity_ttl_ms=manifest.spec.entityTtl,
+        history_events_ms=manifest.spec.history.events,
+        history_snapshots_ms=manifest.spec.history.snapshots,
         namespace=manifest.metadata.namespace,
     )
     return compiled, problems

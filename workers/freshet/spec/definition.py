@@ -179,6 +179,10 @@ class FeatureSet:
     output_every_ms: int
     entity_ttl_ms: int | None
     """None: the state's own rule (design §6.10)."""
+    history_events_ms: int = 30 * 86_400_000
+    """How long the events of its topic are kept in history."""
+    history_snapshots_ms: int = 90 * 86_400_000
+    """How long its feature vectors are kept in history."""
     namespace: str | None = None
     """As the manifest has it: the part of keys and consumer groups that tells clusters' tenants apart.
     None: the service's own setting FRESHET_NAMESPACE decides."""

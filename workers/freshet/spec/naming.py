@@ -45,3 +45,8 @@ def duplicates_bucket_key(tag: str, minute: int) -> str:
 def consumer_group(namespace: str, featureset: str, revision: str) -> str:
     """The Kafka consumer group of a revision's processors."""
     return f"freshet.{namespace}.{featureset}.{revision}"
+
+
+def recorder_group(namespace: str) -> str:
+    """The Kafka consumer group of the recorders of an installation."""
+    return f"freshet.{namespace}.recorder"

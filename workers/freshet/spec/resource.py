@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,8 +15,11 @@ from freshet.spec.document import MOST_BYTES, MOST_VALUES, NOT_ALLOWED, describe
 from freshet.spec.manifest import API_VERSION, Manifest
 from freshet.spec.problems import ManifestError, Path, Problem, quoted
 
-DEPLOYMENT = ("processor", "rollout", "history", "drift", "deletionPolicy", "suspend")
-"""Fields of a FeatureSet's spec that say how it is run: the operator's, and no worker reads them."""
+HISTORY = "history"
+"""The field of a FeatureSet's spec that only the recorder reads."""
+
+DEPLOYMENT = ("processor", "rollout", HISTORY, "drift", "deletionPolicy", "suspend")
+"""Fields of a FeatureSet's spec that say how it is run: the operator's, and no processor reads them."""
 
 
 def featureset_of(resource: Mapping[str, Any]) -> FeatureSet:
@@ -35,15 +38,15 @@ def featureset_of(resource: Mapping[str, Any]) -> FeatureSet:
     return featureset
 
 
-def reduced(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a FeatureSet that workers read, with sorted names: what only a deployment needs is left out.
+def reduced(resource: Mapping[str, Any], keep: Collection[str] = ()) -> dict[str, Any]:
+    """The part of a FeatureSet that processors read, with sorted names, and of the rest what is to be kept.
 
-    Two resources whose reduced manifests are equal mean the same to every worker. Nothing is checked.
+    Two resources whose reduced manifests are equal mean the same to every processor. Nothing is checked.
     """
     data = plain_resource(resource)
     spec = data.get("spec")
     if isinstance(spec, dict):
-        data["spec"] = {name: value for name, value in spec.items() if name not in DEPLOYMENT}
+        data["spec"] = {name: value for name, value in spec.items() if name not in DEPLOYMENT or name in keep}
     return data
 
 

@@ -26,10 +26,16 @@ class NewerSchema(Exception):
     """The database was migrated by a newer Freshet: this one must not write to it."""
 
 
-def connect(url: str, *, autocommit: bool = False, statement_ms: int = _STATEMENT_MS) -> psycopg.Connection:
-    """A connection whose search path is the schema. Raises HistoryDown, without quoting the URL."""
+def connect(
+    url: str, *, autocommit: bool = False, statement_ms: int = _STATEMENT_MS, application: str = "freshet"
+) -> psycopg.Connection:
+    """A connection whose search path is the schema; the server lists it as `application`.
+
+    Raises HistoryDown, without quoting the URL.
+    """
+    given = parameters(statement_ms) | {"application_name": application}
     try:
-        return psycopg.connect(url, autocommit=autocommit, **parameters(statement_ms))
+        return psycopg.connect(url, autocommit=autocommit, **given)
     except psycopg.Error as error:
         raise HistoryDown(describe(error)) from error
 

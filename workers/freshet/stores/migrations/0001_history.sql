@@ -6,7 +6,8 @@ CREATE TABLE event_log (
     partition   integer     NOT NULL,
     "offset"    bigint      NOT NULL,
     broker_time timestamptz NOT NULL,
-    -- 0 accepted, 1 duplicate, 2 invalid (a dead letter of every FeatureSet), 3 erased, 4 control record
+    -- 0 accepted, 1 duplicate, 2 invalid (a dead letter of every FeatureSet), 3 erased, 4 control record,
+    -- 5 accepted but refused by PostgreSQL (text with NUL): only its place is kept
     status      smallint    NOT NULL,
     topic       text        NOT NULL,
     entity      text,
@@ -14,10 +15,12 @@ CREATE TABLE event_log (
     event_time  timestamptz,
     -- namespace/featureset/revision that a replayed dead letter is for; no other FeatureSet counts it
     replay_for  text,
-    -- the JSON as it was sent; null where status is 2, 3 or 4
+    -- the JSON as it was sent; null where status is 2 to 5
     payload     json,
     PRIMARY KEY (topic_id, partition, "offset", broker_time)
 ) PARTITION BY RANGE (broker_time);
+-- Rows of days that have no partition: broker times that are far off. Moved when their day gets one.
+CREATE TABLE event_log_other PARTITION OF event_log DEFAULT;
 CREATE INDEX event_log_entity ON event_log (entity, event_time);
 
 -- Every record of feature-events, once. A vector that was sent twice (after a crash) stands twice, each true as of its as_of.
@@ -37,6 +40,7 @@ CREATE TABLE feature_snapshots (
     features         json        NOT NULL,
     PRIMARY KEY (topic_id, partition, "offset", broker_time)
 ) PARTITION BY RANGE (broker_time);
+CREATE TABLE feature_snapshots_other PARTITION OF feature_snapshots DEFAULT;
 CREATE INDEX feature_snapshots_entity ON feature_snapshots (entity, featureset, as_of DESC);
 
 -- How far each partition of each recorded topic is; token is the fence of design §6.5.
@@ -45,10 +49,15 @@ CREATE TABLE recorded (
     partition    integer NOT NULL,
     topic        text    NOT NULL,
     token        uuid    NOT NULL,
+    -- process id of the owner's database session: who takes over may have to end it
+    backend      integer NOT NULL,
+    -- without a hole, every record from first_offset until before next_offset is in the table of the topic's kind
     first_offset bigint  NOT NULL,
     next_offset  bigint  NOT NULL,
     -- largest broker time so far (log time), ms since 1970
     log_ms       bigint  NOT NULL DEFAULT -1,
+    -- every record whose log time is within `deduplicate` of log_ms lies from here on
+    duplicates_from bigint NOT NULL,
     updated_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic_id, partition)
 );

@@ -1,0 +1,52 @@
+"""Consecutive records of one partition, as the recorder takes them from Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Message
+
+from freshet.engine.column import Ints
+from freshet.engine.control import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Columns of equal length, in offset order; offsets may have gaps."""
+
+    offset: Ints
+    broker_ms: Ints
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
+    headers: dict[int, Headers]
+    """Of the records that have some, by index."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def batch_of(messages: Sequence[Message]) -> Batch:
+    """Messages without errors of one partition."""
+    size = len(messages)
+    headers: dict[int, Headers] = {}
+    if any(map(Message.headers, messages)):  # rare on source topics; asking all of them costs next to nothing
+        headers = {i: pairs for i, pairs in enumerate(map(_pairs, messages)) if pairs}
+    return Batch(
+        np.fromiter((m.offset() for m in messages), np.int64, size),
+        np.fromiter((m.timestamp()[1] for m in messages), np.int64, size),
+        [_bytes(m.value()) for m in messages],
+        [_bytes(m.key()) for m in messages],
+        headers,
+    )
+
+
+def _pairs(message: Message) -> Headers:
+    headers: Any = message.headers() or ()
+    return [(name, _bytes(value)) for name, value in headers]
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,144 @@
+"""From records in memory to transactions: one on its way, the next being gathered, and never more than that."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass
+
+from freshet.recorder.batch import Batch
+from freshet.recorder.database import Database
+from freshet.recorder.fence import Step
+from freshet.recorder.holdings import Holdings, Key, Owned
+from freshet.recorder.judge import Part as Where
+from freshet.recorder.rows import EventRows, VectorRows
+from freshet.recorder.topics import Role
+from freshet.recorder.writer import Outcome, Part
+
+_LINGER_MS = 200
+"""How long rows wait for more: history need not be fresh, and one row's transaction costs as much as a thousand's."""
+_ROWS = 10_000
+"""Rows that make a transaction worth its while at once."""
+_MOST_ROWS = 40_000
+_MOST_BYTES = 32 << 20
+"""What is gathered at most while a transaction is on its way; beyond it Kafka keeps the records."""
+_PATIENCE_SECONDS = 2.0
+"""How long a full memory is waited for without polling; then the partitions are paused, so that polling can go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A transaction that was committed."""
+
+    outcome: Outcome
+    fenced: list[Owned]
+    """Partitions that belong to another owner by now."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    owned: list[Owned]
+    steps: list[Step]
+    future: Future[Outcome]
+    began: float
+
+
+class Flow:
+    """Rows of all owned partitions."""
+
+    def __init__(self, holdings: Holdings, io: Executor, database: Database) -> None:
+        self._holdings = holdings
+        self._io = io
+        self._database = database
+        self._flight: _Flight | None = None
+        self._since_ms: int | None = None
+        self._committable: dict[Key, int] = {}
+
+    def take(self, owned: Owned, batch: Batch, now_ms: int) -> None:
+        """Takes the next records of a partition."""
+        if owned.role is Role.EVENTS:
+            assert owned.judge is not None, "made at the take-over"
+            assert owned.duplicates is not None, "made at the take-over"
+            judged = owned.judge.judge(batch, Where(owned.place.partition, owned.partitions), owned.duplicates)
+            owned.rows.append(EventRows.of(owned.place, batch, judged))
+        elif owned.role is Role.VECTORS:
+            owned.rows.append(VectorRows.of(owned.place, batch)[0])
+        owned.took(batch)
+        if self._since_ms is None:
+            self._since_ms = now_ms
+
+    def has_room(self) -> bool:
+        """Whether more records may come into memory."""
+        rows = sum(owned.pending_rows for owned in self._holdings.owned.values())
+        size = sum(owned.pending_bytes for owned in self._holdings.owned.values())
+        return rows < _MOST_ROWS and size < _MOST_BYTES
+
+    def wait_for_room(self, stop: threading.Event) -> None:
+        """Until the transaction has ended, for a while."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while self._flight is not None and not self._flight.future.done() and not stop.is_set():
+            if time.monotonic() > end:
+                return
+            self.wait(0.1)
+
+    def wait(self, seconds: float) -> None:
+        """Until the transaction on its way has ended, if there is one."""
+        if self._flight is not None:
+            wait([self._flight.future], max(0.0, seconds))
+
+    def patience(self, now_ms: int) -> float:
+        """Seconds to wait for records while there are none."""
+        if self._flight is not None:
+            return 0.01
+        if self._since_ms is None:
+            return 0.1
+        return min(0.1, max(0.0, (self._since_ms + _LINGER_MS - now_ms) / 1000))
+
+    def pending(self, keys: Iterable[Key]) -> bool:
+        """Whether something of these partitions is not recorded yet."""
+        owned = [self._holdings.owned[key] for key in keys if key in self._holdings.owned]
+        flying = self._flight is not None and any(one in self._flight.owned for one in owned)
+        return flying or any(one.position > one.recorded for one in owned)
+
+    def step(self, now_ms: int, *, hurry: bool = False) -> Done | None:
+        """Collects a finished transaction, begins one that is due. Raises HistoryDown for one that failed."""
+        done = self._collect()
+        if self._flight is None:
+            due = self._since_ms is not None and now_ms - self._since_ms >= _LINGER_MS
+            rows = sum(owned.pending_rows for owned in self._holdings.owned.values())
+            if hurry or due or rows >= _ROWS or self._since_ms is None:
+                self._begin()
+        return done
+
+    def committable(self) -> dict[Key, int]:
+        """Offsets recorded since this was asked last."""
+        found, self._committable = self._committable, {}
+        return {key: offset for key, offset in found.items() if key in self._holdings.owned}
+
+    def _begin(self) -> None:
+        self._since_ms = None
+        moved = [owned for owned in self._holdings.owned.values() if owned.position > owned.recorded]
+        if not moved:
+            return
+        parts = [Part(owned.step(), owned.rows, owned.also) for owned in moved]
+        for owned in moved:
+            owned.sent()
+        future = self._io.submit(self._database.write, parts)
+        self._flight = _Flight(moved, [part.step for part in parts], future, time.perf_counter())
+
+    def _collect(self) -> Done | None:
+        flight = self._flight
+        if flight is None or not flight.future.done():
+            return None
+        self._flight = None
+        outcome = flight.future.result()
+        fenced = []
+        for owned, step, good in zip(flight.owned, flight.steps, outcome.done, strict=True):
+            if good:
+                self._committable[owned.key] = step.end
+            else:
+                fenced.append(owned)
+        return Done(outcome, fenced, time.perf_counter() - flight.began)

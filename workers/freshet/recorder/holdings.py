@@ -1,0 +1,229 @@
+"""The partitions that Kafka has given this recorder: taking over, failing, trying again (design §6.6, for history)."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+
+from freshet.engine.duplicates import DuplicateFilter
+from freshet.recorder.batch import Batch
+from freshet.recorder.fence import Fenced, LogShorter, OwnerBusy, Step, Taken
+from freshet.recorder.judge import Judge
+from freshet.recorder.rows import Place, Rows
+from freshet.recorder.topics import Role
+from freshet.recorder.writer import Also
+from freshet.stores.kafka import FirstDelivery
+from freshet.stores.postgres import HistoryDown
+
+log = logging.getLogger(__name__)
+
+_FIRST_WAIT_MS = 100
+_LONGEST_WAIT_MS = 5_000
+
+Key = tuple[str, int]
+"""Topic and partition."""
+
+
+class TopicUnknown(Exception):
+    """The topic is gone, is new and not described yet, or is no longer to be recorded."""
+
+
+class LogEndChanged(Exception):
+    """What comes next is not in the log: it was dropped or cut while it was being read."""
+
+
+Failure = (Fenced, OwnerBusy, LogShorter, HistoryDown, TopicUnknown, LogEndChanged, KafkaException)
+"""What ends an ownership and is answered by taking over again."""
+
+
+@dataclass(slots=True, eq=False)
+class Owned:
+    """A partition that this process records."""
+
+    place: Place
+    partitions: int
+    """Of the topic."""
+    role: Role
+    token: UUID
+    position: int
+    """The next offset to take."""
+    recorded: int
+    """`next_offset` in the database, or as the transaction on its way will leave it."""
+    log_ms: int
+    judge: Judge | None
+    duplicates: DuplicateFilter | None
+    _begins: deque[tuple[int, int]]
+    """Log time at the end of recent batches, and the offset at which they begin."""
+    rows: list[Rows] = field(default_factory=list)
+    """Taken, and in no transaction yet."""
+    also: list[Also] = field(default_factory=list)
+    """What belongs to them."""
+    pending_rows: int = 0
+    pending_bytes: int = 0
+    first: FirstDelivery = field(default_factory=FirstDelivery)
+
+    @classmethod
+    def of(
+        cls,
+        place: Place,
+        partitions: int,
+        role: Role,
+        taken: Taken,
+        judge: Judge | None,
+        duplicates: DuplicateFilter | None,
+    ) -> Owned:
+        """As it is just after a take-over."""
+        begins = deque([(taken.log_ms, taken.duplicates_from)])
+        at = taken.next_offset
+        return cls(place, partitions, role, taken.token, at, at, taken.log_ms, judge, duplicates, begins)
+
+    @property
+    def key(self) -> Key:
+        """Topic and partition."""
+        return self.place.topic, self.place.partition
+
+    def took(self, batch: Batch) -> None:
+        """The batch's rows are in `rows`."""
+        self.log_ms = max(self.log_ms, int(batch.broker_ms.max()))
+        self._begins.append((self.log_ms, int(batch.offset[0])))
+        self.position = int(batch.offset[-1]) + 1
+        self.pending_rows += len(batch)
+        self.pending_bytes += sum(len(value) for value in batch.values if value is not None)
+
+    def step(self) -> Step:
+        """What a transaction of all that was taken moves."""
+        oldest = self.log_ms - (self.judge.deduplicate_ms if self.judge else 0)
+        while len(self._begins) > 1 and self._begins[0][0] < oldest:
+            self._begins.popleft()
+        return Step(self.place, self.token, self.recorded, self.position, self.log_ms, self._begins[0][1])
+
+    def sent(self) -> None:
+        """That transaction is on its way."""
+        self.recorded = self.position
+        self.rows, self.also, self.pending_rows, self.pending_bytes = [], [], 0, 0
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An assigned partition that is not recorded at the moment."""
+
+    reason: str
+    sentence: str
+    at_ms: int
+    """When to try again."""
+    wait_ms: int
+
+
+class Holdings:
+    """Assigned partitions: owned ones, and those that wait for another try."""
+
+    def __init__(self, consumer: Consumer, own: Callable[[Key], Owned], failed: Callable[[str], None]) -> None:
+        """`own` takes a partition over; `failed` is told the reason of each failure."""
+        self._consumer = consumer
+        self._own = own
+        self._told = failed
+        self.owned: dict[Key, Owned] = {}
+        self.waiting: dict[Key, Waiting] = {}
+        self.held = False
+        """Whether nothing is to be delivered, because the database does not keep up."""
+
+    def assigned(self, keys: Iterable[Key], now_ms: int) -> None:
+        """Kafka gave us these: consume each from the offset in the database."""
+        places = [TopicPartition(*key, self._try(key, now_ms)) for key in keys]
+        self._consumer.incremental_assign(places)
+        paused = [place for place in places if self.held or (place.topic, place.partition) in self.waiting]
+        if paused:
+            self._consumer.pause(paused)
+        # A partition that was paused when it was taken away comes back paused: the client remembers it.
+        taken = [place for place in places if place not in paused]
+        if taken:
+            self._consumer.resume([TopicPartition(p.topic, p.partition) for p in taken])
+
+    def dropped(self, keys: Iterable[Key]) -> None:
+        """These are no longer ours; what is in memory of them is forgotten."""
+        for key in keys:
+            self.owned.pop(key, None)
+            self.waiting.pop(key, None)
+
+    def stop(self, key: Key, error: Exception, now_ms: int) -> None:
+        """Stops consuming a partition, forgets what is in memory of it, and takes it over again after a while."""
+        if key not in self.owned and key not in self.waiting:
+            return
+        try:
+            self._consumer.pause([TopicPartition(*key)])
+        except KafkaException as problem:
+            log.info("partition could not be paused", extra={"partition": key, "error": str(problem)})
+        self._failed(key, error, now_ms)
+
+    def stop_all(self, error: Exception, now_ms: int) -> None:
+        """Stops all partitions: the database connection is gone, and with it what was on its way."""
+        for key in list(self.owned):
+            self.stop(key, error, now_ms)
+
+    def hold(self, on: bool) -> None:
+        """Stops or resumes the delivery of everything, so that memory stays bounded while the database is slow."""
+        if on == self.held:
+            return
+        self.held = on
+        places = [TopicPartition(*key) for key in self.owned]
+        if places:
+            try:
+                (self._consumer.pause if on else self._consumer.resume)(places)
+            except KafkaException as error:
+                log.info("partitions could not be paused or resumed", extra={"error": str(error)})
+
+    def hurry(self, kind: type[Exception]) -> None:
+        """What these waited for is over: they are tried with the next `retry`."""
+        for waiting in self.waiting.values():
+            if waiting.reason == kind.__name__:
+                waiting.at_ms = 0
+
+    def retry(self, now_ms: int) -> None:
+        """Tries partitions whose wait is over."""
+        for key, waiting in list(self.waiting.items()):
+            if now_ms >= waiting.at_ms:
+                offset = self._try(key, now_ms)
+                if key in self.owned:
+                    self.restart(key, offset)
+
+    def restart(self, key: Key, offset: int) -> None:
+        """Makes Kafka deliver a partition from an offset again. What was fetched before is discarded by the client."""
+        place = TopicPartition(*key, offset)
+        try:
+            self._consumer.incremental_unassign([place])
+            self._consumer.incremental_assign([place])
+            (self._consumer.pause if self.held else self._consumer.resume)([place])
+        except KafkaException as error:
+            # Kafka took the partition away meanwhile: its callback comes with the next poll.
+            log.info("partition could not be restarted", extra={"partition": key, "error": str(error)})
+            self.dropped([key])
+
+    def _failed(self, key: Key, error: Exception, now_ms: int) -> None:
+        self.owned.pop(key, None)
+        before = self.waiting.get(key)
+        wait = min(2 * before.wait_ms, _LONGEST_WAIT_MS) if before else _FIRST_WAIT_MS
+        reason = type(error).__name__
+        self.waiting[key] = Waiting(reason, str(error), now_ms + wait, wait)
+        self._told(reason)
+        if before is None or before.reason != reason:
+            log.warning(
+                "partition stopped, will be taken over again",
+                extra={"topic": key[0], "partition": key[1], "reason": reason, "error": str(error)},
+            )
+
+    def _try(self, key: Key, now_ms: int) -> int:
+        """Takes a partition over; returns where to consume, or the log's end if that failed and has to wait."""
+        try:
+            owned = self._own(key)
+        except Failure as error:
+            self._failed(key, error, now_ms)
+            return int(OFFSET_END)
+        self.waiting.pop(key, None)
+        self.owned[key] = owned
+        log.info("partition taken over", extra={"topic": key[0], "partition": key[1], "offset": owned.position})
+        return owned.position

@@ -1,0 +1,35 @@
+"""What a configuration means for the recorder, compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from freshet.recorder.judge import Judge
+from freshet.recorder.topics import Recorded, Retention, Role, retention_of, topics_of
+from freshet.spec.definition import FeatureSet
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Never changes."""
+
+    featuresets: tuple[FeatureSet, ...]
+    topics: Mapping[str, Recorded]
+    judges: Mapping[str, Judge]
+    """By source topic."""
+    retention: Retention
+
+    @classmethod
+    def of(
+        cls, featuresets: Sequence[FeatureSet], namespace: str, dead_letter_topic: str, before: Plan | None = None
+    ) -> Plan:
+        """Compiles. What did not change since `before` stays the same object."""
+        topics = topics_of(featuresets, namespace, dead_letter_topic)
+        judges = {}
+        for name, topic in topics.items():
+            if topic.role is not Role.EVENTS:
+                continue
+            same = before is not None and before.topics.get(name) == topic
+            judges[name] = before.judges[name] if before and same else Judge(topic.featuresets, namespace)
+        return cls(tuple(featuresets), topics, judges, retention_of(featuresets))

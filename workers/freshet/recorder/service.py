@@ -1,0 +1,314 @@
+"""The recorder: topics in, rows of PostgreSQL out, exactly once. Any number of processes share the partitions.
+
+The main thread polls, judges and makes rows; one thread speaks to PostgreSQL, a transaction at a time. Whatever fails
+there makes the recorder forget what it holds, take its partitions over again and go on where the database says.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from freshet.recorder.batch import batch_of
+from freshet.recorder.database import Database
+from freshet.recorder.fence import Fenced
+from freshet.recorder.flow import Flow
+from freshet.recorder.holdings import Holdings, Key, LogEndChanged, Owned, TopicUnknown
+from freshet.recorder.keeper import Keeper
+from freshet.recorder.plan import Plan
+from freshet.recorder.report import Report
+from freshet.recorder.rows import Place
+from freshet.recorder.topic_watch import TopicWatch
+from freshet.runtime import logs, metrics
+from freshet.runtime.live.service import configured
+from freshet.runtime.settings import RecorderSettings
+from freshet.runtime.shutdown import Stop
+from freshet.spec import naming
+from freshet.spec.definition import FeatureSet
+from freshet.spec.load import load_featuresets
+from freshet.stores import kafka
+from freshet.stores.postgres import HistoryDown, NewerSchema
+
+log = logging.getLogger(__name__)
+
+_BATCH = 5_000
+_REVOKE_SECONDS = 3.0
+"""Longest time that a hand-over may take: peers wait for it."""
+_COMMIT_MS = 1_000
+_OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names
+_GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001
+
+
+def run(settings: RecorderSettings) -> None:
+    """Records until SIGTERM or SIGINT, then writes what is in memory and returns.
+
+    Raises ManifestError, ConfigurationError for what has to be mended before a start makes sense.
+    """
+    logs.configure("recorder", settings.log_format, settings.log_level)
+    featuresets = [] if settings.live else load_featuresets(settings.manifests)
+    log.info("settings", extra=settings.describe())
+    stop = Stop()
+    recorder = Recorder(settings, featuresets)
+    server = metrics.serve(settings.metrics_host, settings.metrics_port, recorder.report.ready)
+    gc.collect()
+    gc.freeze()
+    try:
+        with configured(settings, featuresets, recorder.configure, stop) as known:
+            recorder.loop(stop, known)
+    finally:
+        recorder.close()
+        server.shutdown()
+
+
+class Recorder:
+    """Everything that one process holds."""
+
+    def __init__(self, settings: RecorderSettings, featuresets: Sequence[FeatureSet]) -> None:
+        self._settings = settings
+        self._plan = Plan.of(featuresets, settings.namespace, settings.dead_letter_topic)
+        self._next: Plan | None = None
+        self._io = ThreadPoolExecutor(1, "history")
+        self._database = Database(settings.postgres)
+        self._consumer: Consumer = kafka.consumer(settings.kafka, naming.recorder_group(settings.namespace))
+        self._topics = TopicWatch(kafka.admin(settings.kafka))
+        self._holdings = Holdings(self._consumer, self._own, lambda reason: self.report.failed(reason))
+        self.report = Report(self._holdings, self._topics)
+        self._flow = Flow(self._holdings, self._io, self._database)
+        self._keeper = Keeper(settings.postgres)
+        self._subscribed: tuple[str, ...] = ()
+        self._opening: Future[None] | None = None
+        self._open_at_ms = 0
+        self._open_wait_ms = 0
+        self._committed_ms = 0
+
+    def configure(self, featuresets: Sequence[FeatureSet]) -> Mapping[str, str]:
+        """Takes another configuration; called by another thread than `loop`'s."""
+        before = self._next or self._plan
+        self._next = Plan.of(featuresets, self._settings.namespace, self._settings.dead_letter_topic, before)
+        return {}
+
+    def loop(self, stop: Stop, known: Any = None) -> None:
+        """Polls, judges and writes until told to stop."""
+        while not stop.is_set():
+            now = now_ms()
+            self.report.configured = known is None or known()
+            self._reconfigure()
+            self._look_at_topics(now)
+            self._open(now)
+            self._take(self._poll(stop))
+            self._write(now_ms())
+            self._holdings.retry(now_ms())
+            self._commit(now)
+            self._keeper.step(now, self._plan.retention, up=self.report.database is None)
+            self.report.member = bool(self._subscribed) and (self.report.member or bool(self._consumer.memberid()))
+            self.report.update(now, self._end)
+
+    def close(self) -> None:
+        """Leaves the group, which writes what is in memory first, and closes all connections."""
+        self._consumer.close()
+        self._topics.close()
+        self._keeper.close()
+        self._io.submit(self._database.close)
+        self._io.shutdown(wait=True)
+        log.info("recorder stopped")
+
+    # What to record.
+    def _reconfigure(self) -> None:
+        plan, self._next = self._next, None
+        if plan is None:
+            return
+        before, self._plan = self._plan, plan
+        for key in list(self._holdings.owned):
+            if before.topics.get(key[0]) != plan.topics.get(key[0]):
+                self._holdings.stop(key, TopicUnknown("the FeatureSets of the topic have changed"), 0)
+        self._topics.soon()
+
+    def _look_at_topics(self, now: int) -> None:
+        self.report.wanted = tuple(self._plan.topics)
+        if not self._topics.look(self.report.wanted, now):
+            return
+        for owned in list(self._holdings.owned.values()):
+            seen = self._topics.seen.get(owned.place.topic)
+            if seen is None or (seen.topic_id, seen.partitions) != (owned.place.topic_id, owned.partitions):
+                error = TopicUnknown("the topic was deleted, made anew, or got another number of partitions")
+                self._holdings.stop(owned.key, error, now)
+        present = tuple(sorted(name for name in self._plan.topics if name in self._topics.seen))
+        if present != self._subscribed:
+            log.info("topics to record", extra={"topics": present})
+            if present:
+                self._consumer.subscribe(
+                    list(present), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                )
+            else:
+                self._consumer.unsubscribe()
+            self._subscribed = present
+
+    # The database.
+    def _open(self, now: int) -> None:
+        """Connects while there is no connection, with growing waits; never waits itself."""
+        if self._opening is not None and self._opening.done():
+            opening, self._opening = self._opening, None
+            try:
+                opening.result()
+            except (HistoryDown, NewerSchema) as error:
+                self.report.database_is(str(error))
+                self._open_wait_ms = min(max(2 * self._open_wait_ms, 100), 5_000)
+                self._open_at_ms = now + self._open_wait_ms
+            else:
+                self._open_wait_ms = 0
+                self.report.database_is(None)
+                self._holdings.hurry(HistoryDown)
+        if self.report.database is not None and self._opening is None and now >= self._open_at_ms:
+            self._opening = self._io.submit(self._database.open)
+
+    def _lost(self, error: HistoryDown, now: int) -> None:
+        self.report.database_is(str(error))
+        self._holdings.stop_all(error, now)
+
+    # Records in.
+    def _poll(self, stop: Stop) -> list[Message]:
+        """What is there now; waits a moment if nothing is, or if there is too much already."""
+        if not self._flow.has_room() and not self._holdings.held:
+            self._flow.wait_for_room(stop)
+        self._holdings.hold(not self._flow.has_room())
+        if not self._subscribed:
+            stop.wait(0.1)
+            self._consumer.poll(0)
+            return []
+        first = self._consumer.poll(self._flow.patience(now_ms()))
+        return [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]
+
+    def _take(self, messages: list[Message]) -> None:
+        parts: dict[Key, list[Message]] = {}
+        for message in messages:
+            error = message.error()
+            if error is None:
+                parts.setdefault((message.topic() or "", message.partition() or 0), []).append(message)
+            else:
+                self._told(error, message)
+        for key, part in parts.items():
+            self._take_partition(key, part)
+
+    def _told(self, error: KafkaError, message: Message) -> None:
+        """The client reports the end of a partition, or a problem."""
+        key = (message.topic() or "", message.partition() or 0)
+        owned = self._holdings.owned.get(key)
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
+            # The end of the log may lie beyond its last record: control records have offsets too.
+            offset: Any = message.offset()
+            if owned is None:
+                return
+            if owned.first.confirm(offset, owned.position):
+                owned.position = max(owned.position, offset)
+            else:
+                self._holdings.restart(key, owned.position)
+        elif error.code() in _OUTSIDE_LOG:
+            self._topics.soon()
+            sentence = f"{key[0]}/{key[1]}: what comes next is not in the log any more: {error.str()}"
+            self._holdings.stop(key, LogEndChanged(sentence), now_ms())
+        else:
+            if error.code() in _GONE:
+                self._topics.soon()
+            log.warning("Kafka reports a problem", extra={"code": error.name(), "error": error.str()})
+
+    def _take_partition(self, key: Key, messages: list[Message]) -> None:
+        owned = self._holdings.owned.get(key)
+        if owned is None:
+            return
+        first: Any = messages[0].offset()
+        if not owned.first.confirm(first, owned.position):
+            self._holdings.restart(key, owned.position)
+        elif first < owned.position:
+            self._topics.soon()
+            sentence = f"{key[0]}/{key[1]}: offset {first} was delivered after {owned.position - 1}"
+            self._holdings.stop(key, LogEndChanged(sentence), now_ms())
+        else:
+            self._flow.take(owned, batch_of(messages), now_ms())
+
+    # Rows out.
+    def _write(self, now: int, *, hurry: bool = False) -> None:
+        try:
+            done = self._flow.step(now, hurry=hurry)
+        except HistoryDown as error:
+            self._lost(error, now)
+            return
+        if done is None:
+            return
+        self.report.written(done.outcome, done.seconds)
+        for owned in done.fenced:
+            if self._holdings.owned.get(owned.key) is owned:
+                self._holdings.stop(owned.key, Fenced("another recorder has taken the partition over"), now)
+
+    def _commit(self, now: int) -> None:
+        """Kafka's committed offsets: for lag tools and autoscaling only."""
+        if now - self._committed_ms < _COMMIT_MS:
+            return
+        self._committed_ms = now
+        places = [TopicPartition(*key, offset) for key, offset in self._flow.committable().items()]
+        if places:
+            try:
+                self._consumer.commit(offsets=places, asynchronous=True)
+            except KafkaException as error:
+                log.info("offsets not committed; lag tools see older ones", extra={"error": str(error)})
+
+    # Partitions.
+    def _own(self, key: Key) -> Owned:
+        """Takes over one partition: the database's offset is where consuming starts."""
+        topic, partition = key
+        if self.report.database is not None:
+            raise HistoryDown(self.report.database)
+        seen, recorded = self._topics.seen.get(topic), self._plan.topics.get(topic)
+        if seen is None or recorded is None:
+            self._topics.soon()
+            raise TopicUnknown(f"{topic} is not there, or is not recorded any more")
+        place = Place(topic, seen.topic_id, partition)
+        start, end = kafka.log_bounds(self._consumer, topic, partition)
+        judge = self._plan.judges.get(topic)
+        span = None if judge is None else judge.deduplicate_ms
+        try:
+            taken, duplicates = self._io.submit(self._database.take_over, place, start, end, span).result()
+        except HistoryDown as error:
+            self.report.database_is(str(error))
+            raise
+        if taken.missed:
+            self.report.jumped(key, taken.missed, taken.next_offset)
+        return Owned.of(place, seen.partitions, recorded.role, taken, judge, duplicates)
+
+    def _end(self, key: Key) -> int:
+        """Where the partition's log ends, as far as the client knows without asking."""
+        known = self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)
+        return known[1] if known else -1
+
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._holdings.assigned([(p.topic, p.partition) for p in partitions], now_ms())
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        deadline = time.monotonic() + _REVOKE_SECONDS
+        keys = [(p.topic, p.partition) for p in partitions]
+        while self._flow.pending(keys) and time.monotonic() < deadline:
+            self._flow.wait(deadline - time.monotonic())
+            self._write(now_ms(), hurry=True)
+        self._committed_ms = 0
+        self._commit(now_ms())
+        self._drop(keys)
+        consumer.incremental_unassign(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._drop([(p.topic, p.partition) for p in partitions])
+        consumer.incremental_unassign(partitions)
+
+    def _drop(self, keys: Sequence[Key]) -> None:
+        self._holdings.dropped(keys)
+        for key in keys:
+            self.report.dropped(key)
+
+
+def now_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000
