@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import redis
 
 from freshet.recorder.checkpoints import Checkpointer, NotYet, Taken
+from freshet.spec import naming
 from freshet.stores.kafka import admin, describe_topic
 from freshet.stores.online_view import Moved
 from freshet.stores.postgres import connect, migrate
@@ -22,6 +23,8 @@ class History:
     def __init__(self, system: System, database: str) -> None:
         self.system, self.database = system, database
         migrate(database)
+        fs = system.featureset
+        self.owner = naming.owner(system.namespace, fs.name, fs.definition.revision)
         self.topic_id = describe_topic(admin(system.settings), system.featureset.source.topic).topic_id
 
     def record(self, partition: int, begin: int, end: int) -> None:
@@ -63,12 +66,12 @@ class History:
         """Takes a checkpoint of every partition; why not where it was not taken."""
         found: dict[int, Taken | str] = {}
         with redis.Redis.from_url(self.system.valkey.url) as client, connect(self.database) as connection:
-            taker = Checkpointer(self.system.featureset, self.system.namespace, client, self.database)
+            taker = Checkpointer(self.system.featureset, self.owner, lambda: client, self.database)
             writer = Writer(connection)
             for partition in range(PARTITIONS):
                 for _ in range(50):
                     try:
-                        found[partition] = taker.take(writer, self.topic_id, partition)
+                        found[partition] = taker.take(writer, topic_uuid(self.topic_id), partition) or "nothing"
                     except NotYet as error:
                         found[partition] = str(error)
                     except (Moved, Stale):

@@ -89,7 +89,7 @@ def test_a_second_checkpoint_holds_what_changed_since_the_first(system: System, 
     system.processor()
     run_for(system, 2)
     assert len(history.checkpoint()) == PARTITIONS
-    begun = {p: States(history.database).latest(_owner(system), p) for p in range(PARTITIONS)}
+    begun = {p: States(history.database).latest(history.owner, p) for p in range(PARTITIONS)}
     for p, before in begun.items():
         assert before is not None
         history.record(p, before.offset, before.offset)
@@ -211,8 +211,3 @@ def test_history_is_waited_for_where_kafka_is_not_enough(
     finally:
         system.close()
         valkey.kill()
-
-
-def _owner(system: System) -> str:
-    fs = system.featureset
-    return f"{system.namespace}/{fs.name}/{fs.definition.revision}"

@@ -8,11 +8,14 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from freshet.processor.assignment import Waiting
+from freshet.processor.rebuild import Rebuild
 from freshet.processor.report import Report
 
 
 def runner(position: int, complete: bool = True) -> Any:
-    return SimpleNamespace(owner=SimpleNamespace(position=position, complete=complete))
+    rebuild = Rebuild()
+    rebuild.planned(0, 0, 190)
+    return SimpleNamespace(owner=SimpleNamespace(position=position, complete=complete), rebuild=rebuild)
 
 
 def value(name: str, **labels: str) -> float | None:
@@ -20,18 +23,25 @@ def value(name: str, **labels: str) -> float | None:
 
 
 def test_only_partitions_that_it_has_are_shown() -> None:
-    assignment: Any = SimpleNamespace(runners={0: runner(90), 1: runner(95, complete=False)}, waiting={})
+    assignment: Any = SimpleNamespace(runners={0: runner(90), 1: runner(95, complete=False)}, waiting={}, rebuilding={})
     source: Any = SimpleNamespace(problem=None)
     report = Report(SimpleNamespace(name="reported"), assignment, source)  # type: ignore[arg-type]
     report.update(1_000, lambda _: 100)
     assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (10, 5)
     assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (1, None)
+    assert (value("rebuild_progress_ratio", partition="0"), value("rebuild_progress_ratio", partition="1")) == (
+        None,
+        0.5,
+    )
+    told = report.ready()[1]["rebuilding"]
+    assert told == {"1": {"progress": 0.5, "eta_seconds": None, "sentence": "rebuilding partition 1: 50 %"}}
 
     assignment.runners = {0: runner(100)}
     assignment.waiting = {1: Waiting("StoreFull", "no memory", 0, 0)}
     report.update(2_000, lambda _: 100)
     assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (0, 5)  # still behind
     assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (0, 1)
+    assert (value("rebuild_progress_ratio", partition="1"), report.ready()[1]["rebuilding"]) == (None, {})
 
     assignment.runners, assignment.waiting = {2: runner(99)}, {}
     report.update(3_000, lambda _: 100)

@@ -65,11 +65,11 @@ def origin(
             return Origin(found.offset, True, found.history_until)
     if log.enough is not None:
         return Origin(log.enough)
-    begin = min(recorded.first, log.start) if recorded is not None else log.start
-    if checkpoint is not None and begin > 0:
+    earliest = None if recorded is None else _reach(recorded.first, log, recorded)
+    if checkpoint is not None and (earliest is None or earliest.offset > 0):
         return _gap(partition, checkpoint.offset, True, log, recorded, skip_gaps)
-    # States are built for the first time: from the earliest event that is anywhere.
-    return _reach(begin, log, recorded) or Origin(log.start)
+    # Without a checkpoint states are built for the first time: from the earliest event that is anywhere.
+    return earliest if earliest is not None and earliest.offset < log.start else Origin(log.start)
 
 
 def _reach(offset: int, log: LogBounds, recorded: Recorded | None) -> Origin | None:

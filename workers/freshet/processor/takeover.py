@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from threading import Event
+from uuid import UUID
 
 from freshet.engine.layout import Layout
 from freshet.processor.backlog import Backlog
@@ -61,7 +62,7 @@ class History:
 class _Log:
     """The partition's log: which topic it is of, and what Kafka has of it."""
 
-    topic_id: str
+    topic_id: UUID
     bounds: LogBounds
 
 
@@ -95,7 +96,7 @@ class Takeovers:
         """Makes `owner` the partition's owner. Raises Refused, StoreDown, StoreFull, SourceChanged."""
         claimed = self._io.submit(owner.claim, topic_id).result()
         taking = Taking(owner, Rebuild(), Future())
-        log = _Log(topic_id, bounds)
+        log = _Log(topic_uuid(topic_id), bounds)
         if not claimed.created and bounds.start <= claimed.progress.offset <= bounds.end:
             begin = claimed.progress.offset
             taking.rebuild.planned(0, begin, bounds.end)
@@ -144,7 +145,7 @@ class Takeovers:
             if claimed.created and log.bounds.enough is not None:
                 return None, None
             raise
-        if checkpoint is not None and checkpoint.topic_id != topic_uuid(log.topic_id):
+        if checkpoint is not None and checkpoint.topic_id != log.topic_id:
             checkpoint = None  # of a topic that was deleted: its events are not in this log
         return checkpoint, recorded
 

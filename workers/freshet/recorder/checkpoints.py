@@ -7,8 +7,9 @@ the log, whoever wrote it, so two recorders that take the same one at the same t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+from uuid import UUID
 
 import numpy as np
 
@@ -30,8 +31,7 @@ class NotYet(Exception):
     """A checkpoint of the partition makes no sense at the moment; says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What a checkpoint did."""
 
     offset: int
@@ -44,28 +44,28 @@ class Taken:
 class Checkpointer:
     """Takes checkpoints of one revision's partitions, one at a time."""
 
-    def __init__(self, featureset: FeatureSet, namespace: str, client: Client, database: str) -> None:
-        """`namespace` is that of FeatureSets that name none; `client` is used by this object alone."""
-        self._featureset = featureset
+    def __init__(self, featureset: FeatureSet, owner: str, client: Callable[[], Client], database: str) -> None:
+        """`owner` is namespace/featureset/revision; `client` gives the connection to the online store."""
+        self.featureset = featureset
         self._layout = Layout(featureset.definition)
         self._ttl_ms = state_ttl_ms(featureset)
         self._client = client
         self._database = database
-        self._names = (featureset.namespace or namespace, featureset.name, featureset.definition.revision)
-        self.owner = naming.owner(*self._names)
-        """namespace/featureset/revision."""
+        self._names = (owner.split("/")[0], featureset.name, featureset.definition.revision)
+        self._owner = owner
 
-    def take(self, writer: Writer, topic_id: str, partition: int) -> Taken:
-        """Takes a checkpoint of one partition of the topic with this id.
+    def take(self, writer: Writer, topic_id: UUID, partition: int) -> Taken | None:
+        """Takes a checkpoint of one partition of the topic with this id; None if the newest one holds everything.
 
         Raises NotYet if there is nothing to take, Moved or Stale if it has to be begun again, LayoutError for a state
         that this version cannot read, StoreDown or HistoryDown; nothing was changed then.
         """
         began = time.monotonic()
-        view = OnlineView(self._client, naming.tag(*self._names, partition))
-        marks = view.marks()
-        before = writer.latest(self.owner, partition)
-        marks = _worth_it(marks, before, topic_id)
+        view = OnlineView(self._client(), naming.tag(*self._names, partition))
+        marks = _whole(view.marks(), topic_id)
+        before = writer.latest(self._owner, partition)
+        if before is not None and before.topic_id == topic_id and marks.progress.offset <= before.offset:
+            return None
         log = EventLog(self._database, topic_id, partition)
         keys = self._touched(log, before, marks.progress.offset, topic_id)
         everything = keys is None
@@ -75,14 +75,14 @@ class Checkpointer:
             _later(removed),
             everything,
         )
-        checkpoint = Checkpoint(topic_uuid(topic_id), marks.progress.offset, marks.duplicates_index)
+        checkpoint = Checkpoint(topic_id, marks.progress.offset, marks.duplicates_index)
         buckets = ((minute, view.bucket(minute, marks)) for minute in sorted(marks.buckets))
-        states, gone = writer.write((self.owner, partition), before, checkpoint, delta, buckets)
+        states, gone = writer.write((self._owner, partition), before, checkpoint, delta, buckets)
         return Taken(checkpoint.offset, states, gone, everything, time.monotonic() - began)
 
-    def _touched(self, log: EventLog, before: Checkpoint | None, offset: int, topic_id: str) -> list[str] | None:
+    def _touched(self, log: EventLog, before: Checkpoint | None, offset: int, topic_id: UUID) -> list[str] | None:
         """Entities with events since the checkpoint before; None if the event log cannot tell. Raises NotYet."""
-        if before is None or before.topic_id != topic_uuid(topic_id):
+        if before is None or before.topic_id != topic_id:
             return None
         recorded = log.recorded()
         if recorded is None or recorded.first > before.offset:
@@ -114,13 +114,11 @@ class Checkpointer:
         return int(newest_ms) + self._ttl_ms
 
 
-def _worth_it(marks: Marks | None, before: Checkpoint | None, topic_id: str) -> Marks:
+def _whole(marks: Marks | None, topic_id: UUID) -> Marks:
     if marks is None or not marks.progress.complete:
         raise NotYet("the partition is not complete")
-    if marks.source != topic_id:
-        raise NotYet(f"its states are of topic id {marks.source}, not {topic_id}")
-    if before is not None and before.topic_id == topic_uuid(topic_id) and marks.progress.offset <= before.offset:
-        raise NotYet(f"nothing happened since the one at {before.offset}")
+    if not marks.source or topic_uuid(marks.source) != topic_id:
+        raise NotYet("its states are of another topic of this name")
     return marks
 
 

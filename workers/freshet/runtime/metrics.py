@@ -60,6 +60,13 @@ REBUILD_ETA = Gauge(
     "Seconds until a partition is complete; NaN: not known; only while it is not.",
     ["featureset", "partition"],
 )
+CHECKPOINTED_STATES = Counter("checkpointed_states_total", "States written into checkpoints.", ["featureset"])
+CHECKPOINT_TIME = Gauge(
+    "checkpoint_timestamp_seconds",
+    "When the newest checkpoint was seen to hold everything.",
+    ["featureset", "partition"],
+)
+CHECKPOINT_FAILURES = Counter("checkpoint_failures_total", "Checkpoints that were not taken.", ["featureset", "reason"])
 CACHE_HITS = Counter("cache_hits_total", "Entities found in memory.", ["featureset"])
 CACHE_MISSES = Counter("cache_misses_total", "Entities that the store was asked for.", ["featureset"])
 STALE_ANSWERS = Counter(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import NamedTuple
+from uuid import UUID
 
 import psycopg
 
 from freshet.stores.postgres import HistoryDown, connect, describe
-from freshet.stores.topics import topic_uuid
 
 
 class Status(IntEnum):
@@ -46,10 +46,9 @@ class Row(NamedTuple):
 class EventLog:
     """The recorded records of one partition of one topic."""
 
-    def __init__(self, url: str, topic_id: str, partition: int) -> None:
-        """`topic_id` as Kafka's clients write it."""
+    def __init__(self, url: str, topic_id: UUID, partition: int) -> None:
         self._url = url
-        self._place = (topic_uuid(topic_id), partition)
+        self._place = (topic_id, partition)
 
     def recorded(self) -> Recorded | None:
         """What span is recorded; None: nothing. Raises HistoryDown."""

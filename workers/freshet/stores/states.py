@@ -141,6 +141,10 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
         self._connection.close()
 
     def latest(self, owner: str, partition: int) -> Checkpoint | None:
