@@ -5,6 +5,7 @@ Errors that a user can mend are one message on standard error and exit code 2 (w
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -238,6 +239,23 @@ def purge(
 
     with _told():
         run_purge(featureset, revision, partitions, redis, rate, console)
+
+
+@app.command()
+def status(
+    urls: Annotated[list[str] | None, typer.Argument(help=f"Metrics ports. Default: {METRICS_URL}.")] = None,
+    output: Annotated[Output, typer.Option(help="Form of the report.")] = Output.TEXT,
+) -> None:
+    """Show what each service says of itself, and each partition's lag and rebuilding. Exit code 0: all are ready."""
+    from freshet.dev import status as report
+
+    told = report.ask(urls or [METRICS_URL])
+    if output is Output.JSON:
+        typer.echo(json.dumps(report.document(told), indent=2))
+    else:
+        report.show(told, console)
+    if not all(service.ready for service in told):
+        raise typer.Exit(1)
 
 
 def _url(what: str, variable: str | None = None) -> typer.models.OptionInfo:

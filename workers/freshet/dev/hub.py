@@ -41,7 +41,7 @@ class Hub:
         """Whether every service is ready, with what each says."""
         told = {service.name: service.ready() for service in self._services}
         good = all(ready for ready, _ in told.values())
-        return good, {"ready": good, "services": {name: details for name, (_, details) in told.items()}}
+        return good, {"ready": good, "services": {name: {"ready": ok, **about} for name, (ok, about) in told.items()}}
 
     def close(self) -> None:
         """Stops listening."""

@@ -36,6 +36,7 @@ class Report:
         self._reasons: set[str] = set()
         self._rebuilding: dict[int, dict[str, Any]] = {}
         self._told_ms = 0
+        self._lags: dict[int, int] = {}
         self.counts = Counts()
         """Shared by the owners of all partitions."""
         self.problem: str | None = None
@@ -58,6 +59,7 @@ class Report:
             "partitions": sorted(runners),
             "rebuilding": {str(p): one for p, one in sorted(self._rebuilding.items())},
             "stopped": waiting,
+            "lag": {str(p): lag for p, lag in sorted(self._lags.copy().items())},
             "group": "joined" if self.member else "not joined yet",
             "problem": problem,
         }
@@ -107,10 +109,12 @@ class Report:
         runners, waiting = self._assignment.runners, self._assignment.waiting
         for partition, runner in runners.items():
             lag = max(0, log_end(partition) - runner.owner.position)
+            self._lags[partition] = lag
             metrics.PARTITION_LAG.labels(self._name, str(partition)).set(lag)
         ours = {*runners, *waiting, *self._assignment.rebuilding}
         for partition in self._shown - ours:
             metrics.PARTITION_LAG.remove(self._name, str(partition))
+            self._lags.pop(partition, None)
         self._shown = ours & (self._shown | runners.keys())
         rebuilding = sum(not runner.owner.complete for runner in runners.values()) + len(self._assignment.rebuilding)
         metrics.PARTITIONS_REBUILDING.labels(self._name).set(rebuilding)
