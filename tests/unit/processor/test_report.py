@@ -37,7 +37,7 @@ def test_only_partitions_that_it_has_are_shown() -> None:
     assert told == {"1": {"progress": 0.5, "eta_seconds": None, "sentence": "rebuilding partition 1: 50 %"}}
 
     assignment.runners = {0: runner(100)}
-    assignment.waiting = {1: Waiting("StoreFull", "no memory", 0, 0)}
+    assignment.waiting = {1: Waiting("StoreFull", "no memory", 0)}
     report.update(2_000, lambda _: 100)
     assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (0, 5)  # still behind
     assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (0, 1)

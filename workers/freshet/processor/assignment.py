@@ -46,7 +46,6 @@ class Waiting:
     sentence: str
     at_ms: int
     """When to try again."""
-    wait_ms: int
 
 
 class Assignment:
@@ -72,6 +71,8 @@ class Assignment:
         self.rebuilding: dict[int, Taking] = {}
         """Ours, but their states are still being brought back."""
         self.waiting: dict[int, Waiting] = {}
+        self._waited_ms: dict[int, int] = {}
+        """How long the last wait of a partition was that has not been taken over since."""
 
     @property
     def busy(self) -> bool:
@@ -96,6 +97,7 @@ class Assignment:
         for p in partitions:
             self._forget(p)
             self.waiting.pop(p, None)
+            self._waited_ms.pop(p, None)
 
     def stop(self, partition: int, error: Exception, now_ms: int) -> None:
         """Stops consuming a partition, forgets all that is in memory of it, and takes it over again after a while."""
@@ -113,10 +115,11 @@ class Assignment:
 
     def _failed(self, partition: int, error: Exception, now_ms: int) -> None:
         self._forget(partition)
-        before = self.waiting.get(partition)
-        wait = min(2 * before.wait_ms, _LONGEST_WAIT_MS) if before else _FIRST_WAIT_MS
+        before = self._waited_ms.get(partition)
+        wait = min(2 * before, _LONGEST_WAIT_MS) if before else _FIRST_WAIT_MS
+        self._waited_ms[partition] = wait
         reason = type(error).__name__
-        self.waiting[partition] = Waiting(reason, str(error), now_ms + wait, wait)
+        self.waiting[partition] = Waiting(reason, str(error), now_ms + wait)
         metrics.STORE_REFUSALS.labels(self._featureset, reason).inc()
         log.warning(
             "partition stopped, will be taken over again",
@@ -206,6 +209,7 @@ class Assignment:
             return int(OFFSET_END)
         if taking.begun.done():
             return self._begin(partition, taking, now_ms)
+        self.waiting.pop(partition, None)
         self.rebuilding[partition] = taking
         return int(OFFSET_END)
 
@@ -217,6 +221,7 @@ class Assignment:
             self._failed(partition, error, now_ms)
             return int(OFFSET_END)
         self.waiting.pop(partition, None)
+        self._waited_ms.pop(partition, None)
         owner = taking.owner
         self.runners[partition] = Runner(owner, self._io, self._pace, taking.rebuild, begun.backlog)
         if begun.lost:
