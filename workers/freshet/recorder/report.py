@@ -31,6 +31,8 @@ class Report:
         """Whether this process has joined the consumer group."""
         self.configured = True
         """Whether the configuration was read."""
+        self.checkpoints: dict[str, str] = {}
+        """Partitions whose last checkpoint was not taken, and why."""
         self.missed: dict[str, int] = {}
         """Records that Kafka dropped before they were recorded, by `topic/partition`."""
 
@@ -45,6 +47,7 @@ class Report:
             "partitions": sorted(f"{topic}/{p}" for topic, p in dict(self._holdings.owned)),
             "stopped": {f"{topic}/{p}": f"{w.reason}: {w.sentence}" for (topic, p), w in sorted(waiting.items())},
             "missed": self.missed,
+            "checkpoints_missing": self.checkpoints,
             "paused": self._holdings.held,
             "group": "joined" if self.member else "not joined yet",
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from freshet.engine.layout import LayoutError
@@ -78,7 +78,7 @@ class Rounds:
                 self._expire_at[key] = now_ms + _EXPIRE_MS
             self._running = (key, self._thread.submit(self._take, key, wanted[key], expire))
 
-    def problems(self) -> dict[str, Any]:
+    def problems(self) -> dict[str, str]:
         """Partitions whose last checkpoint was not taken, and why."""
         return {f"{key.owner}/{key.partition}": why for key, why in sorted(self._problems.items())}
 

@@ -23,8 +23,10 @@ from freshet.recorder.holdings import Holdings, Key, LogEndChanged, Owned, Topic
 from freshet.recorder.keeper import Keeper
 from freshet.recorder.plan import Plan
 from freshet.recorder.report import Report
+from freshet.recorder.rounds import Job, Rounds
 from freshet.recorder.rows import Place
 from freshet.recorder.topic_watch import TopicWatch
+from freshet.recorder.topics import Role
 from freshet.runtime import logs, metrics
 from freshet.runtime.live.service import configured
 from freshet.runtime.settings import RecorderSettings
@@ -81,6 +83,7 @@ class Recorder:
         self.report = Report(self._holdings, self._topics)
         self._flow = Flow(self._holdings, self._io, self._database)
         self._keeper = Keeper(settings.postgres)
+        self._rounds = self._make_rounds()
         self._subscribed: tuple[str, ...] = ()
         self._opening: Future[None] | None = None
         self._open_at_ms = 0
@@ -106,6 +109,7 @@ class Recorder:
             self._holdings.retry(now_ms())
             self._commit(now)
             self._keeper.step(now, self._plan.retention, up=self.report.database is None)
+            self._checkpoint(now)
             self.report.member = bool(self._subscribed) and (self.report.member or bool(self._consumer.memberid()))
             self.report.update(now, self._end)
 
@@ -114,6 +118,8 @@ class Recorder:
         self._consumer.close()
         self._topics.close()
         self._keeper.close()
+        if self._rounds is not None:
+            self._rounds.close()
         self._io.submit(self._database.close)
         self._io.shutdown(wait=True)
         log.info("recorder stopped")
@@ -170,6 +176,25 @@ class Recorder:
     def _lost(self, error: HistoryDown, now: int) -> None:
         self.report.database_is(str(error))
         self._holdings.stop_all(error, now)
+
+    def _make_rounds(self) -> Rounds | None:
+        settings = self._settings
+        if settings.redis is None:
+            return None
+        return Rounds(settings.postgres, settings.redis, settings.namespace, settings.checkpoint_seconds)
+
+    def _checkpoint(self, now: int) -> None:
+        """Every partition of every revision whose events this process records."""
+        if self._rounds is None or self.report.database is not None:
+            return
+        jobs = [
+            Job(featureset, owned.place.partition, owned.place.topic_id)
+            for owned in self._holdings.owned.values()
+            if owned.role is Role.EVENTS
+            for featureset in self._plan.topics[owned.place.topic].featuresets
+        ]
+        self._rounds.step(jobs, now)
+        self.report.checkpoints = self._rounds.problems()
 
     # Records in.
     def _poll(self, stop: Stop) -> list[Message]:

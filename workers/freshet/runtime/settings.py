@@ -257,5 +257,12 @@ class RecorderSettings(LiveSettings):
     kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
     postgres: str = field(metadata=_from("FRESHET_POSTGRES", postgres_url))
     """The history database. Its role makes and drops tables in the schema freshet."""
+    redis: str | None = field(default=None, metadata=_from("FRESHET_REDIS", redis_url))
+    """The online store, from which checkpoints of states are taken. None: there are no checkpoints, so a store that is
+    lost is built again from the log alone."""
+    checkpoint_seconds: float = field(
+        default=180.0, metadata=_from("FRESHET_CHECKPOINT_SECONDS", number(1, 86_400, whole=False))
+    )
+    """How often states that changed are copied. A rebuild reads at most so much of the log again."""
     dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
     """Where processors send events that they cannot process."""
