@@ -12,7 +12,7 @@ from freshet.spec import naming
 from freshet.stores.kafka import admin, describe_topic
 from freshet.stores.online_view import Moved
 from freshet.stores.postgres import connect, migrate
-from freshet.stores.states import Stale, Writer
+from freshet.stores.states import Stale, States, Writer
 from freshet.stores.topics import topic_uuid
 from tests.integration.system import PARTITIONS, System
 
@@ -61,6 +61,12 @@ class History:
                 "ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset",
                 (topic_uuid(self.topic_id), partition, self.system.featureset.source.topic, begin, end),
             )
+
+    def offsets(self) -> list[int]:
+        """Of the newest checkpoint of every partition; -1: none."""
+        states = States(self.database)
+        found = [states.latest(self.owner, p) for p in range(PARTITIONS)]
+        return [-1 if one is None else one.offset for one in found]
 
     def checkpoint(self) -> dict[int, Taken | str]:
         """Takes a checkpoint of every partition; why not where it was not taken."""

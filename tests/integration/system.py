@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,14 @@ class System:
 
     def processor(self, *, dies_before_script: int = 0, **settings: str) -> subprocess.Popen[bytes]:
         """Starts a processor; with `dies_before_script` it kills itself just before it would send that script."""
+        command = [sys.executable, "-m", "tests.integration.dying_processor", str(dies_before_script)]
+        return self._run(command, settings)
+
+    def recorder(self, **settings: str) -> subprocess.Popen[bytes]:
+        """Starts a recorder."""
+        return self._run([sys.executable, "-m", "freshet", "recorder"], settings)
+
+    def _run(self, command: list[str], settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
         properties = self.folder / "client.properties"
         properties.write_text("session.timeout.ms=6000\n")
         (port,) = free_ports(1)
@@ -167,7 +175,6 @@ class System:
             "FRESHET_POSTGRES": self._postgres,
             **settings,
         }
-        command = [sys.executable, "-m", "tests.integration.dying_processor", str(dies_before_script)]
         root = Path(__file__).parent.parent.parent
         process = children.spawn(command, self.log(), environment, root)
         self._processes.append(process)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -130,6 +129,22 @@ def test_a_checkpoint_of_a_busy_partition_is_of_one_moment(system: System, histo
     system.assert_exact(system.logs())
 
 
+def test_a_recorder_takes_them_by_itself(system: System, history: History) -> None:
+    system.processor()
+    system.recorder(FRESHET_CHECKPOINT_SECONDS="1")
+    for seed in (8, 9):
+        run_for(system, 2, seed)
+        until(lambda: history.offsets() == system.ends())
+    rows = system.rows()
+    truncate(system, system.ends())
+    run_for(system, 1, seed=10)
+    flush(system)
+    time.sleep(2)
+    system.wait_processed()
+    newer = system.rows()
+    system.assert_exact(system.logs([sorted({*old, *new}) for old, new in zip(rows, newer, strict=True)]))
+
+
 def test_killed_in_the_middle_of_restoring(system: System, history: History) -> None:
     system.processor()
     run_for(system, 3)
@@ -137,11 +152,13 @@ def test_killed_in_the_middle_of_restoring(system: System, history: History) -> 
     logs = system.logs()
     truncate(system, [one.offset for one in taken.values()])  # type: ignore[union-attr]
     system.close()
-    flush(system)
-    rng = random.Random(5)
-    for _ in range(6):
-        dying = system.processor(dies_before_script=rng.randrange(2, 30))
-        assert dying.wait(timeout=60) == -signal.SIGKILL
+    for script in (2, 5, 4):
+        flush(system)
+        # The second one finds what the first one left.
+        for dies in (script, 3):
+            dying = system.processor(dies_before_script=dies)
+            assert dying.wait(timeout=60) == -signal.SIGKILL
+    assert any(p is not None and p.restoring for p in system.progress())
     system.processor()
     system.wait_processed()
     system.assert_exact(logs)

@@ -39,14 +39,14 @@ class Restore:
         index = checkpoint.duplicates_index
         if index is not None:
             # The index first: it is how the next owner finds the buckets if this one does not get to the end.
-            self._next(self._fence.prepare([], duplicates=DuplicateWrite({}, [], index)))
+            self._next([], DuplicateWrite({}, [], index))
             for minute, data in snapshot.buckets():
-                self._next(self._fence.prepare([], duplicates=DuplicateWrite({minute: data}, [], index)))
+                self._next([], DuplicateWrite({minute: data}, [], index))
         for writes in self._writes(snapshot.states(now_ms, _KEYS), log_end, now_ms):
-            self._next(self._fence.prepare(writes))
+            self._next(writes)
             self._rebuild.restored(len(writes))
-        self._next(self._fence.prepare([], move_to=offset, complete=False))
         self._settle()
+        self._send(self._fence.prepare([], move_to=offset, complete=False)).result()
 
     def _writes(self, parts: Iterator[list[StoredState]], log_end: int, now_ms: int) -> Iterator[list[EntityWrite]]:
         for part in parts:
@@ -66,10 +66,10 @@ class Restore:
                 for state in part
             ]
 
-    def _next(self, script: Script) -> None:
-        """One script is on its way while the next is made."""
+    def _next(self, writes: list[EntityWrite], duplicates: DuplicateWrite | None = None) -> None:
+        """One script is on its way while the states of the next are read."""
         self._settle()
-        self._under_way = self._send(script)
+        self._under_way = self._send(self._fence.prepare(writes, duplicates=duplicates))
 
     def _settle(self) -> None:
         if self._under_way is not None:
