@@ -11,7 +11,6 @@ import yaml
 from hypothesis import strategies as st
 
 from freshet.spec.definition import AggregateFeature, FeatureSet
-from freshet.spec.expr.tree import Type
 from freshet.spec.load import parse_featureset
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -37,6 +36,8 @@ OF = (
     "round(amount, 1)",
     "case when flag then amount else -qty end",
 )
+OF_ANY = ("kind", "note", "flag", "amount", "qty", "round(amount, 0)", "case when flag then kind end")
+"""For aggregates that take more than numbers."""
 WHERE = (
     None,
     None,
@@ -50,6 +51,7 @@ WHERE = (
     "kind = 'never'",
 )
 VALUED = ("sum", "mean", "min", "max", "stddev", "variance", "first", "last", "trend")
+ANY_VALUED = ("first", "last", "distinct", "mode", "last_n")
 UNITS = ("second", "minute", "hour", "day")
 GAPS = ("1s", "30s", "30m", "1d")
 HALF_LIVES = ("1s", "10m", "1d", "365d")
@@ -88,9 +90,9 @@ def aggregates(draw: st.DrawFn, name: str, aggregate: str, windows: list[str]) -
     where = draw(st.sampled_from(WHERE))
     if where is not None:
         feature["where"] = where
-    if aggregate in VALUED or aggregate == "ewma":
-        feature["of"] = draw(st.sampled_from(OF))
-    if aggregate in VALUED or aggregate in ("count", "rate"):
+    if aggregate in (*VALUED, *ANY_VALUED, "ewma", "percentile"):
+        feature["of"] = draw(st.sampled_from(OF + OF_ANY if aggregate in ANY_VALUED else OF))
+    if aggregate in (*VALUED, *ANY_VALUED, "count", "rate", "percentile"):
         _draw_windows(draw, feature, windows)
     if aggregate in ("rate", "trend", "time_since_first", "time_since_last", "session_duration"):
         feature["unit"] = draw(st.sampled_from(UNITS))
@@ -98,7 +100,11 @@ def aggregates(draw: st.DrawFn, name: str, aggregate: str, windows: list[str]) -
         feature["gap"] = draw(st.sampled_from(GAPS))
     if aggregate == "ewma":
         feature["halfLife"] = draw(st.sampled_from(HALF_LIVES))
-    if aggregate in DEFAULTED and draw(st.integers(0, 4)) == 0:
+    if aggregate == "last_n":
+        feature["n"] = draw(st.sampled_from((1, 2, 5, 100)))
+    if aggregate == "percentile":
+        feature["percentile"] = draw(st.sampled_from((0, 1, 50, 90, 99.9, 100)))
+    if aggregate in DEFAULTED and feature.get("of") not in OF_ANY and draw(st.integers(0, 4)) == 0:
         feature["default"] = draw(st.sampled_from((0, -1, 1000)))
     return feature
 
@@ -117,8 +123,8 @@ def _draw_windows(draw: st.DrawFn, feature: dict[str, Any], windows: list[str]) 
     feature["windows"] = chosen
 
 
-EVERY = (*VALUED, "count", "rate", "ewma", "time_since_first", "time_since_last",
-         "session_active", "session_count", "session_duration")  # fmt: skip
+EVERY = (*VALUED, "distinct", "distinct", "mode", "percentile", "last_n", "count", "rate", "ewma",
+         "time_since_first", "time_since_last", "session_active", "session_count", "session_duration")  # fmt: skip
 
 
 @st.composite
@@ -146,7 +152,7 @@ def manifests(draw: st.DrawFn, *, most: int = 12) -> str:
 @st.composite
 def _expressions(draw: st.DrawFn, featureset: FeatureSet) -> list[dict[str, Any]]:
     aggregated = [f for f in featureset.definition.features if isinstance(f, AggregateFeature)]
-    numbers = [f.name for f in aggregated if f.type is not Type.BOOLEAN]
+    numbers = [f.name for f in aggregated if f.type.is_number]
     out: list[dict[str, Any]] = []
     for i in range(draw(st.integers(1, 5))):
         texts = NUMBER_EXPRESSIONS + OTHER_EXPRESSIONS if numbers else ("now() > last_seen", "user_id = '0'")

@@ -181,7 +181,7 @@ class Traffic:
             "qty": qty,
             "kind": random.choice(KINDS),
             "flag": random.random() < 0.5,
-            "note": random.choice(("", "a\u0000b", "naïve")),
+            "note": random.choice(("", "a\u0000b", "naïve", "é" * 300, f"note {random.randrange(300)}")),
         }
         if "nulls" in self.shape.troubles:
             fields = {name: None if random.random() < 0.3 else value for name, value in fields.items()}

@@ -29,10 +29,23 @@ def feature(
     unit_ms: int = 1000,
     gap_ms: int = 0,
     half_life_ms: int = 0,
+    n: int = 0,
+    quantile: float = 0.0,
+    kind: Type = Type.DOUBLE,
 ) -> AggregateFeature:
     full = name or (f"{aggregate}_{window.text}" if window else aggregate.value)
     return AggregateFeature(
-        full, aggregate, aggregate, of, window, Type.DOUBLE, unit_ms, gap_ms=gap_ms, half_life_ms=half_life_ms
+        full,
+        aggregate,
+        aggregate,
+        of,
+        window,
+        kind,
+        unit_ms,
+        gap_ms=gap_ms,
+        half_life_ms=half_life_ms,
+        n=n,
+        quantile=quantile,
     )
 
 

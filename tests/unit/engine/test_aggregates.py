@@ -12,6 +12,7 @@ from freshet.engine.layout import Layout
 from freshet.engine.reader import Reader
 from freshet.engine.state import PartitionState
 from freshet.spec.definition import Aggregate, AggregateFeature
+from freshet.spec.expr.tree import Type
 from tests.unit.engine.build import (
     EVERY,
     HOUR,
@@ -34,7 +35,7 @@ EVENTS = [
 NOW = 30 * MINUTE
 
 
-def value(f: AggregateFeature, events: Sequence[tuple[str, int, float | None]], now: int) -> float | None:
+def value(f: AggregateFeature, events: Sequence[tuple[str, int, float | None]], now: int) -> float | list[float] | None:
     layout = Layout(definition(f))
     states = PartitionState(definition(f), layout)
     states.load(["a"], [None])
@@ -43,7 +44,8 @@ def value(f: AggregateFeature, events: Sequence[tuple[str, int, float | None]], 
         states.apply(rows, np.ones(len(rows), np.bool_))
     blobs = [w.blob for w in states.encode(states.slots(["a"]))] if events else [None]
     column = Reader(definition(f), layout).read(["a"], blobs, T0 + now).columns[f.name]
-    return float(column.values[0]) if column.mask()[0] else None
+    found: float | list[float] = column.values.tolist()[0]
+    return found if column.mask()[0] else None
 
 
 CASES = [
@@ -64,6 +66,9 @@ CASES = [
     (feature(Aggregate.EWMA, half_life_ms=10 * MINUTE), (1 + 4 + 3 + 9) / 2.75, None),
     (feature(Aggregate.TIME_SINCE_FIRST, unit_ms=MINUTE), 30, None),
     (feature(Aggregate.TIME_SINCE_LAST, unit_ms=MINUTE), 10, None),
+    (feature(Aggregate.DISTINCT, HOUR_WINDOW), 4, 0),
+    (feature(Aggregate.MODE, HOUR_WINDOW), 3, None),  # all occur once: the smallest
+    (feature(Aggregate.LAST_N, HOUR_WINDOW, n=3, kind=Type.LIST), [9, 3, 8], None),
     (feature(Aggregate.SESSION_ACTIVE, of=EVERY, gap_ms=15 * MINUTE), 1, 0),
     (feature(Aggregate.SESSION_COUNT, of=EVERY, gap_ms=10 * MINUTE), 3, 0),
     (feature(Aggregate.SESSION_DURATION, of=EVERY, gap_ms=15 * MINUTE, unit_ms=MINUTE), 20, None),
@@ -84,8 +89,15 @@ def test_of_an_entity_without_events(f: AggregateFeature, _want: float, empty: f
     assert value(f, [], NOW) == empty
 
 
+def test_percentile_is_within_a_hundredth() -> None:
+    for percent, want in ((0, 3), (25, 3), (50, 4), (75, 8), (100, 9)):
+        f = feature(Aggregate.PERCENTILE, HOUR_WINDOW, quantile=percent / 100)
+        assert value(f, EVENTS, NOW) == pytest.approx(want, rel=0.010001)
+    assert value(f, [], NOW) is None
+
+
 def test_every_aggregate_has_a_case() -> None:
-    assert {f.aggregate for f, _, _ in CASES} == set(Aggregate)
+    assert {f.aggregate for f, _, _ in CASES} | {Aggregate.PERCENTILE} == set(Aggregate)
 
 
 def test_windows_decay_without_events() -> None:

@@ -64,7 +64,7 @@ def test_a_good_one() -> None:
         ("12.5%", "12.555%", 'spec.traffic: "12.555%" is not allowed: use a share from 0% to 100% with at most two'),
         ("12.5%", "100.01%", 'spec.traffic: "100.01%" is not allowed: use a share from 0% to 100% with at most two'),
         ("12.5%", "0.5", "spec.traffic: must be a share like 50%, got 0.5"),
-        ("of: amount, ", "", "spec.metrics[1]: sum needs of: the number that is aggregated, for example `of: amount`"),
+        ("of: amount, ", "", "spec.metrics[1]: sum needs of: the value that is aggregated, for example `of: amount`"),
         ("count, ", "count, of: amount, ", "spec.metrics[0]: count is of events and takes no `of`; use where"),
         ("28d", "5m", "spec.stop.maxDuration: must be from 1h to 365d, got 5m"),
         ("limit: 3", "limit: [3]", "spec.variants[1].parameters.limit"),

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.engine.column import Bools, Floats, Ints
 from freshet.spec.definition import Input
+from freshet.spec.expr.tree import Type
 
 
 class Merge(Enum):
@@ -40,6 +41,13 @@ class Events:
     t: Floats
     """Event time, ms since 1970."""
     offset: Floats
+    texts: NDArray[Any] | None = None
+    """Where the input is text: the texts, whose numbers `value` has (`freshet.engine.annex.texts`)."""
+
+    def take(self, at: Ints) -> Events:
+        """The events at these indices."""
+        texts = None if self.texts is None else self.texts[at]
+        return Events(self.value[at], self.seen[at], self.t[at], self.offset[at], texts)
 
 
 class Accumulator(Protocol):
@@ -239,6 +247,11 @@ class First:
 
     def merge(self, rows: Floats, starts: Ints, run: Ints) -> Floats:
         return _pick(rows, starts, np.lexsort((rows[:, 1], rows[:, 0], run)), self.last)
+
+
+def is_text(wanted: Input) -> bool:
+    """Whether the values are numbers that stand for texts."""
+    return wanted.of is not None and wanted.of.type is Type.TEXT
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ Bools = NDArray[np.bool_]
 class Column:
     """`values` where `valid`, else null.
 
-    Numbers are float64, booleans bool, texts objects (str), timestamps float64 milliseconds since 1970.
+    Numbers are float64, booleans bool, texts objects (str), timestamps float64 milliseconds since 1970, lists objects
+    (list of plain values).
     `valid` None means that no value is null. What stands in `values` at a null is arbitrary but finite.
     """
 

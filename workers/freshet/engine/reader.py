@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from freshet.engine.accumulators import Accumulator
-from freshet.engine.aggregates import AGGREGATES
+from freshet.engine.aggregates import AGGREGATES, ANNEX
+from freshet.engine.annex.opened import OpenAnnexes
 from freshet.engine.column import Column, Floats, Ints
 from freshet.engine.evaluate import evaluate
 from freshet.engine.layout import FIRST_SEEN, NEWEST, OFFSET, Layout
@@ -46,7 +47,8 @@ class Reader:
         self._window_index = {w: i for i, w in enumerate(pyramid.windows)} if pyramid else {}
         self._wanted = self._windows_of_accumulators()
         self._order = [definition.features[i] for i in definition.evaluation]
-        self._finish = {f.name: self._finisher(f) for f in definition.features if isinstance(f, AggregateFeature)}
+        fixed = [f for f in definition.features if isinstance(f, AggregateFeature) and f.aggregate not in ANNEX]
+        self._finish = {f.name: self._finisher(f) for f in fixed}
 
     def read(self, keys: Sequence[str], blobs: Sequence[bytes | None], now_ms: int) -> Vectors:
         """Values of the entities `keys` from their states; None is an entity without events.
@@ -57,26 +59,33 @@ class Reader:
         fixed = np.tile(self.layout.empty, (len(keys), 1))
         counts = np.zeros(len(keys), np.int64)
         tiles = np.empty((0, self.layout.tile_width))
+        annexes = [b""] * len(keys) if self.layout.annex else []
         if have:
-            found, tiles, found_counts = self.layout.split([blob for blob in blobs if blob is not None])
+            found, tiles, found_counts, found_annexes = self.layout.split([blob for blob in blobs if blob is not None])
             fixed[have] = found
             counts[have] = found_counts
-        return self.read_states(keys, fixed, tiles, counts, now_ms)
+            for i, annex in zip(have, found_annexes, strict=False):  # none where the layout has none
+                annexes[i] = annex
+        return self.read_states(keys, fixed, tiles, counts, annexes, now_ms)
 
-    def read_states(self, keys: Sequence[str], fixed: Floats, tiles: Floats, counts: Ints, now_ms: int) -> Vectors:
-        """The same from states in memory: fixed words, tile rows (each entity's oldest first), tiles of each."""
+    def read_states(
+        self, keys: Sequence[str], fixed: Floats, tiles: Floats, counts: Ints, annexes: Sequence[bytes], now_ms: int
+    ) -> Vectors:
+        """The same from states in memory: fixed words, tile rows (each entity's oldest first), tiles of each,
+        annexes (none at all where the layout has none)."""
         some = np.isfinite(fixed[:, NEWEST])
         newest = np.where(some, fixed[:, NEWEST], -1).astype(np.int64)
         q = np.maximum(now_ms, newest + 1)
         windows = None
         if self.layout.pyramid:
             windows = merge_windows(self.layout.tile, self.layout.pyramid, tiles, counts, q, self._wanted)
-        columns, nulls = self._features(keys, fixed, windows, q)
+        opened = OpenAnnexes(self.layout.annex, annexes, q) if self.layout.annex else None
+        columns, nulls = self._features(keys, fixed, windows, opened, q)
         offset = np.where(some, fixed[:, OFFSET], -1).astype(np.int64)
         return Vectors(q, offset, newest, columns, nulls)
 
     def _features(
-        self, keys: Sequence[str], fixed: Floats, windows: Floats | None, q: Ints
+        self, keys: Sequence[str], fixed: Floats, windows: Floats | None, annexes: OpenAnnexes | None, q: Ints
     ) -> tuple[dict[str, Column], int]:
         at = q.astype(np.float64)
         some = np.isfinite(fixed[:, NEWEST])
@@ -92,8 +101,16 @@ class Reader:
             if isinstance(feature, ExpressionFeature):
                 column, lost = evaluate(feature.expr, known, len(keys), at, self.definition.timezone)
                 nulls += lost
+            elif feature.aggregate in ANNEX:
+                assert annexes is not None
+                column = ANNEX[feature.aggregate].finish(feature, annexes.merged(feature))
             else:
                 column = self._finish[feature.name](fixed, windows, at)
+                if feature.type is Type.TEXT:
+                    assert annexes is not None
+                    column = annexes.texts(column)
+                elif feature.type is Type.BOOLEAN and column.values.dtype != np.bool_:
+                    column = Column(column.values != 0, column.valid)
             known[feature.name] = _with_default(feature, column)
         return {f.name: known[f.name] for f in self.definition.features}, nulls
 
@@ -101,7 +118,7 @@ class Reader:
         """In which windows each tile accumulator is read."""
         wanted: dict[Accumulator, set[int]] = {a: set() for a in self.layout.tile.accumulators}
         for feature in self.definition.features:
-            if isinstance(feature, AggregateFeature) and feature.window:
+            if isinstance(feature, AggregateFeature) and feature.window and feature.aggregate not in ANNEX:
                 for accumulator in AGGREGATES[feature.aggregate].accumulators(feature):
                     wanted[accumulator].add(self._window_index[feature.window])
         return {accumulator: sorted(indices) for accumulator, indices in wanted.items()}
@@ -129,6 +146,8 @@ class Reader:
 
 def _with_default(feature: Feature, column: Column) -> Column:
     if feature.default is None or column.valid is None:
+        return column
+    if feature.type is Type.LIST:
         return column
     if feature.type is Type.TEXT:
         values = column.values.copy()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from freshet.engine.accumulators import Accumulator, Events, Merge
+from freshet.engine.accumulators import Accumulator, Events, First, Merge, is_text
 from freshet.engine.column import Floats, Ints
 from freshet.spec.definition import Input
 
@@ -34,6 +34,10 @@ class Rows:
             if accumulator.merging is Merge.OWN:
                 self._own.append((accumulator, self.columns[accumulator]))
         self.width = at
+        self.text_columns = [
+            self.columns[a].start + 2 for a in self.accumulators if isinstance(a, First) and is_text(a.input)
+        ]
+        """Those that hold numbers of texts."""
         self.identity = np.array([x for a in self.accumulators for x in a.identity], np.float64)
         begin = 0
         for kind, ufunc in _BLOCKS:

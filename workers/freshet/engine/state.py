@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from freshet.engine.accumulators import Events
+from freshet.engine.annex.resident import ResidentAnnexes
+from freshet.engine.annex.texts import text_ids
 from freshet.engine.column import Bools, Column, Floats, Ints
 from freshet.engine.evaluate import evaluate
 from freshet.engine.events import EventBatch
 from freshet.engine.layout import FIRST_SEEN, NEWEST, OFFSET, Layout
-from freshet.engine.tiles import Tiles, ranges
+from freshet.engine.spans import ranges
+from freshet.engine.tiles import Tiles
 from freshet.spec.definition import Definition, Input
 
 
@@ -46,6 +49,8 @@ class Applied:
     left_out_of_sessions: int
     nulls: int
     """Inputs that became null because SQL would have raised."""
+    coarser: int = 0
+    """Entities whose sets became sketches because the definition allows no more bytes."""
 
 
 class PartitionState:
@@ -59,6 +64,7 @@ class PartitionState:
         self.keys: list[str] = []
         self.fixed = np.tile(layout.empty, (slots, 1))
         self.tiles = Tiles(layout, slots) if layout.pyramid else None
+        self.annexes = ResidentAnnexes(layout.annex, slots) if layout.annex else None
         self._stored = np.zeros(slots, np.int64)
         """Bytes of the value in the store once all that was encoded is written; 0: none."""
         self._body = np.zeros(slots, np.bool_)
@@ -83,7 +89,7 @@ class PartitionState:
     def load(self, keys: Sequence[str], blobs: Sequence[bytes | None]) -> None:
         """Makes entities resident from their stored states; None: it has none. Raises LayoutError."""
         have = [i for i, blob in enumerate(blobs) if blob is not None]
-        fixed, rows, counts = self.layout.split([blob for blob in blobs if blob is not None])
+        fixed, rows, counts, annexes = self.layout.split([blob for blob in blobs if blob is not None])
         slots = self._take_slots(keys)
         self.fixed[slots] = self.layout.empty
         self._stored[slots] = 0
@@ -91,6 +97,8 @@ class PartitionState:
         self._written_ms[slots] = 0
         if self.tiles:
             self.tiles.clear(slots)
+        if self.annexes:
+            self.annexes.clear(slots)
         if have:
             found = slots[have]
             self.fixed[found] = fixed
@@ -98,6 +106,9 @@ class PartitionState:
             self._body[found] = False
             if self.tiles:
                 self.tiles.store(found, rows, counts)
+            if self.annexes:
+                self.annexes.load(found, annexes)
+                self._stored[found] += self.annexes.bytes[found]
 
     def evict(self, slots: Ints) -> None:
         """Forgets entities. What they held and was not written is lost: the owner knows when they are clean."""
@@ -107,6 +118,8 @@ class PartitionState:
         self._free.extend(slots.tolist())
         if self.tiles:
             self.tiles.clear(slots)
+        if self.annexes:
+            self.annexes.clear(slots)
 
     def erase(self, slots: Ints, offsets: Ints) -> Bools:
         """Forgets what these resident entities did before the records at `offsets`; each entity stands once.
@@ -142,7 +155,8 @@ class PartitionState:
         fields = batch.fields if len(at) == len(batch) else {n: c.take(at) for n, c in batch.fields.items()}
         s, t, offset = slot[at], batch.t_ms[at], batch.offset[at]
         inputs, nulls = self._inputs(fields, t, offset)
-        late = int(np.count_nonzero(t < self.fixed[s, NEWEST]))
+        before = self.fixed[s, NEWEST]
+        late = int(np.count_nonzero(t < before))
         np.maximum.at(self.fixed[:, NEWEST], s, t)
         np.minimum.at(self.fixed[:, FIRST_SEEN], s, t)
         np.maximum.at(self.fixed[:, OFFSET], s, offset + 1)
@@ -150,7 +164,11 @@ class PartitionState:
         if self.layout.life.width:
             self._apply_life(inputs, s)
         too_late = self._apply_tiles(inputs, s, t) if self.tiles else 0
-        return Applied(slot, applied, skipped, late, too_late, left_out, nulls)
+        coarser = 0
+        if self.annexes:
+            changed, coarser = self.annexes.apply(inputs, s, t, before, self._texts_held)
+            self._body[changed] = True
+        return Applied(slot, applied, skipped, late, too_late, left_out, nulls, coarser)
 
     def encode(self, slots: Ints, *, now_ms: int = 0, renew_before_ms: int = 0) -> list[Write]:
         """What to store for these entities, each of which has had an event.
@@ -176,12 +194,13 @@ class PartitionState:
             self._written_ms[wholes] = now_ms
         return writes
 
-    def gather(self, slots: Ints) -> tuple[Floats, Floats, Ints]:
-        """Fixed words, tile rows and tile counts of these entities, as `Reader.read_states` takes them."""
+    def gather(self, slots: Ints) -> tuple[Floats, Floats, Ints, list[bytes]]:
+        """Fixed words, tile rows, tile counts and annexes of these entities, as `Reader.read_states` takes them."""
+        annexes = self.annexes.annexes(slots) if self.annexes else []
         if self.tiles is None:
-            return self.fixed[slots], np.empty((0, 0)), np.zeros(len(slots), np.int64)
+            return self.fixed[slots], np.empty((0, 0)), np.zeros(len(slots), np.int64), annexes
         rows, counts = self.tiles.rows_of(slots)
-        return self.fixed[slots], rows, counts
+        return self.fixed[slots], rows, counts, annexes
 
     def _take_slots(self, keys: Sequence[str]) -> Ints:
         out = np.empty(len(keys), np.int64)
@@ -205,6 +224,8 @@ class PartitionState:
         self._written_ms = np.concatenate((self._written_ms, np.zeros(more, np.int64)))
         if self.tiles:
             self.tiles.resize(slots)
+        if self.annexes:
+            self.annexes.resize(slots)
 
     def _inputs(self, fields: dict[str, Column], t: Ints, offset: Ints) -> tuple[dict[Input, Events], int]:
         """What each input of the definition sees of the events; equal expressions are computed once."""
@@ -221,13 +242,15 @@ class PartitionState:
             if item.where is not None:
                 where = cache[item.where]
                 seen = where.values.astype(np.bool_) & where.mask()
-            value = times
+            value, texts = times, None
             if item.of is not None:
                 of = cache[item.of]
                 seen = seen & of.mask()
                 if of.values.dtype != object:
                     value = of.values.astype(np.float64)
-            out[item] = Events(value, seen, times, offsets)
+                else:
+                    value, texts = text_ids(of.values, seen), of.values
+            out[item] = Events(value, seen, times, offsets, texts)
         return out, nulls
 
     def _apply_sessions(self, inputs: dict[Input, Events], s: Ints, t: Ints) -> int:
@@ -272,8 +295,24 @@ class PartitionState:
             self._body[who[body]] = True
         return len(t) - len(order)
 
+    def _texts_held(self, slots: Ints) -> list[set[float]]:
+        """The numbers of the texts that fixed words and tiles of these entities refer to."""
+        out: list[set[float]] = [set() for _ in slots]
+        begin = self.layout.life_columns.start
+        for column in self.layout.life.text_columns:
+            for used, number in zip(out, self.fixed[slots, begin + column].tolist(), strict=True):
+                used.add(number)
+        if self.tiles and self.layout.tile.text_columns:
+            rows, counts = self.tiles.rows_of(slots)
+            owner = np.repeat(np.arange(len(slots)), counts).tolist()
+            for column in self.layout.tile.text_columns:
+                for i, number in zip(owner, rows[:, 1 + column].tolist(), strict=True):
+                    out[i].add(number)
+        return out
+
     def _fronts(self, slots: Ints, counts: Ints) -> Floats:
-        parts = [self.layout.heads(counts), self.fixed[slots]]
+        annexes = self.annexes.bytes[slots] if self.annexes else np.zeros(len(slots), np.int64)
+        parts = [self.layout.heads(counts, annexes), self.fixed[slots]]
         if self.tiles:
             parts.append(self.tiles.newest(slots))
         return np.concatenate(parts, axis=1)
@@ -292,4 +331,7 @@ class PartitionState:
             words[ranges(to, older * self.layout.tile_width)] = rows.reshape(-1)
         raw = memoryview(words.view(np.uint8))  # type: ignore[arg-type]
         ends = (begin * 8 + lengths).tolist()
-        return [bytes(raw[a:b]) for a, b in zip((begin * 8).tolist(), ends, strict=True)]
+        blobs = [bytes(raw[a:b]) for a, b in zip((begin * 8).tolist(), ends, strict=True)]
+        if self.annexes:
+            blobs = [blob + annex for blob, annex in zip(blobs, self.annexes.annexes(slots), strict=True)]
+        return blobs

@@ -10,15 +10,9 @@ import numpy as np
 
 from freshet.engine.column import Bools, Floats, Ints
 from freshet.engine.layout import Layout
+from freshet.engine.spans import ranges
 
 _FIRST_ROOM = 4
-
-
-def ranges(begin: Ints, length: Ints) -> Ints:
-    """begin[0] … begin[0]+length[0]-1, begin[1] …: one flat array."""
-    first = np.cumsum(length) - length
-    out: Ints = np.arange(int(length.sum())) - np.repeat(first - begin, length)
-    return out
 
 
 class Tiles:

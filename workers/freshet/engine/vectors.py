@@ -13,7 +13,7 @@ from freshet.engine.reader import Vectors
 from freshet.spec.definition import Definition
 from freshet.spec.expr.tree import Type
 
-Value = float | int | bool | str | None
+Value = float | int | bool | str | list[float | int | bool | str] | None
 
 
 def plain(column: Column, kind: Type) -> list[Any]:

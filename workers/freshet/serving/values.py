@@ -32,4 +32,4 @@ def texts(columns: Sequence[list[Any]], kinds: Sequence[Type]) -> list[bytes]:
 
 
 def _may_hold_commas(kind: Type) -> bool:
-    return kind is Type.TEXT
+    return kind in (Type.TEXT, Type.LIST)

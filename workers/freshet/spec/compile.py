@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from freshet.spec.compile_aggregates import AggregateCompiler
 from freshet.spec.compile_expressions import Written, compile_expressions
 from freshet.spec.compile_fields import compile_fields
-from freshet.spec.compile_source import check_bounds, compile_source
+from freshet.spec.compile_source import LEAST_BYTES, check_bounds, compile_source
 from freshet.spec.definition import (
+    ENTITY_BYTES,
     AggregateFeature,
     Definition,
     ExpressionFeature,
@@ -76,9 +77,10 @@ class _Compiler:
         aggregates = self._aggregates(fields)
         known = {f.name: f.type for group in aggregates.values() for f in group}
         features, evaluation = self._features(aggregates, known, fields)
-        check_bounds(features, self.problems)
+        check_bounds(features, spec.limits.entityBytes, self.problems)
         if self.problems or self.missing.indices is not None:
             return None
+        annexed = any(isinstance(f, AggregateFeature) and f.aggregate in LEAST_BYTES for f in features)
         definition = Definition(
             entity=spec.entity.name,
             key=spec.entity.key,
@@ -91,6 +93,7 @@ class _Compiler:
             features=tuple(features),
             evaluation=tuple(evaluation),
             revision="",
+            entity_bytes=spec.limits.entityBytes if annexed else ENTITY_BYTES,
         )
         log = spec.source
         revision = revision_of(definition, log.topic, log.partitions, log.partitioner)
@@ -164,7 +167,7 @@ class _Compiler:
         for i, model in enumerate(self.spec.features):
             if model.expression is None:
                 continue
-            for name in ("of", "where", "windows", "granularity", "unit", "gap", "halfLife"):
+            for name in ("of", "where", "windows", "granularity", "unit", "gap", "halfLife", "n", "percentile"):
                 if getattr(model, name) is not None:
                     self.problems.append(Problem((*self._path(i), name), "is for aggregates; this is an expression"))
 
@@ -212,6 +215,6 @@ def _wrong_default(given: bool | int | float | str, kind: Type) -> str | None:
         Type.DOUBLE: is_number,
         Type.INTEGER: is_number,
     }
-    if fits[kind]:
+    if fits.get(kind, True):
         return None
     return f"must be {KINDS[kind]} like the feature's values, got {quoted(given)}"

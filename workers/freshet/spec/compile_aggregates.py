@@ -11,6 +11,7 @@ from freshet.spec.expr.scope import Scope
 from freshet.spec.expr.tree import Expr, Type
 from freshet.spec.features import (
     NEVER_NULL,
+    OF_ANY_TYPE,
     OF_VALUES,
     SESSIONS,
     UNITS_MS,
@@ -21,8 +22,16 @@ from freshet.spec.features import (
 from freshet.spec.problems import Path, Problem, quoted
 from freshet.spec.windows import LIFETIME, parse_window
 
-_PICKS = frozenset({Aggregate.SUM, Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST})
-"""Aggregates whose value is as whole as the values they see."""
+_PICKS = frozenset({Aggregate.SUM, Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST, Aggregate.MODE})
+"""Aggregates whose value is of the type of the values they see."""
+
+
+_OWN_FIELDS = (
+    ("halfLife", Aggregate.EWMA, "after how long a value counts half, for example 1h"),
+    ("n", Aggregate.LAST_N, "how many values, for example 5"),
+    ("percentile", Aggregate.PERCENTILE, "how many percent of the values lie at or below it, for example 95"),
+)
+"""Fields that one aggregate has, and needs."""
 
 
 class AggregateCompiler:
@@ -74,8 +83,9 @@ class AggregateCompiler:
         if model.of is not None and aggregate in OF_VALUES:
             of, unknown = self._expr(model.of, (*path, "of"))
             broken |= unknown
-            if of is not None and not of.type.is_number:
-                self._problems.append(Problem((*path, "of"), _not_a_number(aggregate, of)))
+            if of is not None and not of.type.is_number and aggregate not in OF_ANY_TYPE:
+                message = f"{aggregate} takes numbers; this gives a {of.type}"
+                self._problems.append(Problem((*path, "of"), message))
         if model.where is not None:
             where, unknown = self._expr(model.where, (*path, "where"))
             broken |= unknown
@@ -98,7 +108,7 @@ class AggregateCompiler:
 def misplaced(model: FeatureModel, aggregate: Aggregate) -> Iterator[tuple[str, str]]:
     """Fields that the aggregate needs and lacks, or has and does not use."""
     if aggregate in OF_VALUES and model.of is None:
-        yield "of", f"is required by {aggregate}: the number that is aggregated, for example `of: amount`"
+        yield "of", f"is required by {aggregate}: the value that is aggregated, for example `of: amount`"
     if aggregate not in OF_VALUES and model.of is not None:
         yield "of", f'{aggregate} is of events and takes no value; write `where: "{model.of} is not null"`'
     if aggregate not in WINDOWED and model.windows is not None:
@@ -113,18 +123,15 @@ def misplaced(model: FeatureModel, aggregate: Aggregate) -> Iterator[tuple[str, 
         yield "gap", f"is required by {aggregate}: how long a pause ends a session, for example 30m"
     if aggregate not in SESSIONS and model.gap is not None:
         yield "gap", "is only for session_active, session_count and session_duration"
-    if aggregate is Aggregate.EWMA and model.halfLife is None:
-        yield "halfLife", "is required by ewma: after how long a value counts half, for example 1h"
-    if aggregate is not Aggregate.EWMA and model.halfLife is not None:
-        yield "halfLife", "is only for ewma"
+    for field, wanted, why in _OWN_FIELDS:
+        if aggregate is wanted and getattr(model, field) is None:
+            yield field, f"is required by {wanted}: {why}"
+        if aggregate is not wanted and getattr(model, field) is not None:
+            yield field, f"is only for {wanted}"
+    if aggregate is Aggregate.LAST_N and model.default is not None:
+        yield "default", "last_n gives a list, which nothing can stand for"
     if aggregate in NEVER_NULL and model.default is not None:
         yield "default", f"would never be served: {aggregate} is 0 without events"
-
-
-def _not_a_number(aggregate: Aggregate, of: Expr) -> str:
-    if of.type is Type.TEXT and aggregate in (Aggregate.FIRST, Aggregate.LAST):
-        return f"{aggregate} of text is not implemented by this version of Freshet; it takes numbers"
-    return f"{aggregate} takes numbers; this gives a {of.type}"
 
 
 def _feature(
@@ -140,15 +147,19 @@ def _feature(
         unit_ms=UNITS_MS[model.unit or "second"],
         gap_ms=model.gap or 0,
         half_life_ms=model.halfLife or 0,
+        n=model.n or 0,
+        quantile=(model.percentile or 0.0) / 100,
         default=model.default,
     )
 
 
 def _type(aggregate: Aggregate, of: Expr | None) -> Type:
-    if aggregate in (Aggregate.COUNT, Aggregate.SESSION_COUNT):
+    if aggregate in (Aggregate.COUNT, Aggregate.SESSION_COUNT, Aggregate.DISTINCT):
         return Type.INTEGER
+    if aggregate is Aggregate.LAST_N:
+        return Type.LIST
     if aggregate is Aggregate.SESSION_ACTIVE:
         return Type.BOOLEAN
-    if aggregate in _PICKS and of is not None and of.type is Type.INTEGER:
-        return Type.INTEGER
+    if aggregate in _PICKS and of is not None:
+        return of.type
     return Type.DOUBLE

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from freshet.spec.definition import AggregateFeature, Definition, Feature, Source
+from freshet.spec.definition import (
+    TEXT_CHARACTERS,
+    Aggregate,
+    AggregateFeature,
+    Definition,
+    Feature,
+    Input,
+    Source,
+    Window,
+)
 from freshet.spec.durations import duration_text, parse_duration
+from freshet.spec.expr.tree import Type
 from freshet.spec.manifest import SpecModel
 from freshet.spec.problems import Path, Problem
 from freshet.spec.windows import most_tiles
@@ -22,17 +32,23 @@ MOST_STATE_BYTES = 1024 * 1024
 _TILE_BYTES = 24
 """About what one aggregate takes in one tile."""
 
+LEAST_BYTES = {Aggregate.DISTINCT: 136, Aggregate.MODE: 16, Aggregate.PERCENTILE: 760, Aggregate.LAST_N: 24}
+"""What a bag takes at its coarsest (last_n: a value): 64 registers, a mark, 95 buckets, three words."""
+
+_BAG_BYTES, _TEXT_BYTES = 16, 16
+"""Beside what is in it."""
+
 HOUR_MS = parse_duration("1h")
 DEFAULT_RETENTION_MS = parse_duration("8d")
 RETENTION_SLACK_MS = parse_duration("1d")
 """What the default retention leaves beyond the horizon, so that a day's outage loses nothing."""
 
 
-def check_bounds(features: Sequence[Feature], problems: list[Problem]) -> None:
+def check_bounds(features: Sequence[Feature], entity_bytes: int, problems: list[Problem]) -> None:
     """Problems of a feature set that is too large to be read in a few microseconds or kept in memory."""
     path: Path = ("spec", "features")
     aggregates = [f for f in features if isinstance(f, AggregateFeature)]
-    columns = {(f.input, f.aggregate) for f in aggregates if f.window}
+    columns = {(f.input, f.aggregate) for f in aggregates if f.window and f.aggregate not in LEAST_BYTES}
     windows = {f.window for f in aggregates if f.window}
     if len(features) > MOST_VALUES:
         message = f"give {len(features)} values, features times windows; at most {MOST_VALUES} are allowed"
@@ -48,6 +64,35 @@ def check_bounds(features: Sequence[Feature], problems: list[Problem]) -> None:
             f" at most {MOST_STATE_BYTES // 1024} KiB are allowed: use fewer windows or a coarser granularity"
         )
         problems.append(Problem(path, message))
+    least = least_annex_bytes(aggregates)
+    if least > entity_bytes:
+        message = (
+            f"could take {-(-least // 1024)} KiB of one entity for distinct, mode, percentile and last_n, as coarse as"
+            f" they may become, and limits.entityBytes allows {entity_bytes // 1024} KiB: use fewer windows, a coarser"
+            " granularity, a smaller n, or a larger limit"
+        )
+        problems.append(Problem(path, message))
+
+
+def least_annex_bytes(features: Sequence[AggregateFeature]) -> int:
+    """The most bytes that an entity's parts without a fixed width take once they are as coarse as they can be."""
+    windows: dict[tuple[object, ...], set[Window]] = {}
+    for f in features:
+        if f.aggregate in LEAST_BYTES:
+            found = windows.setdefault((f.aggregate, f.input, f.n, f.window is None), set())
+            if f.window is not None:
+                found.add(f.window)
+    total = 0
+    for (aggregate, wanted, n, _), some in windows.items():
+        assert isinstance(aggregate, Aggregate)
+        assert isinstance(wanted, Input)
+        assert isinstance(n, int)
+        tiles = most_tiles(some) if some and aggregate is not Aggregate.LAST_N else 1
+        value = LEAST_BYTES[aggregate] * max(n, 1)
+        if aggregate is Aggregate.LAST_N and wanted.of is not None and wanted.of.type is Type.TEXT:
+            value += n * (_TEXT_BYTES + 4 * TEXT_CHARACTERS)
+        total += tiles * (_BAG_BYTES + value)
+    return total
 
 
 def compile_source(spec: SpecModel, definition: Definition, problems: list[Problem]) -> Source:

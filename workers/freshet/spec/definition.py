@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from freshet.spec.expr.tree import Expr, Type, names
@@ -26,11 +26,25 @@ class Aggregate(StrEnum):
     RATE = "rate"
     TREND = "trend"
     EWMA = "ewma"
+    DISTINCT = "distinct"
+    MODE = "mode"
+    PERCENTILE = "percentile"
+    LAST_N = "last_n"
     TIME_SINCE_FIRST = "time_since_first"
     TIME_SINCE_LAST = "time_since_last"
     SESSION_ACTIVE = "session_active"
     SESSION_COUNT = "session_count"
     SESSION_DURATION = "session_duration"
+
+
+TEXT_CHARACTERS = 256
+"""So many characters of a text are kept in states; the whole text is counted and compared."""
+
+ENTITY_BYTES = 262_144
+"""Default of `limits.entityBytes`."""
+
+LATER = {"later": True}
+"""Marks what came after the first canonical form: left out of it where it has its default (`freshet.spec.revision`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,10 @@ class AggregateFeature:
     """Of session_*: a session covers [first event, last event + gap)."""
     half_life_ms: int = 0
     """Of ewma."""
+    n: int = field(default=0, metadata=LATER)
+    """Of last_n: how many values."""
+    quantile: float = field(default=0.0, metadata=LATER)
+    """Of percentile: 0 to 1."""
     default: float | bool | str | None = None
     """Served where the value would be null."""
 
@@ -128,6 +146,8 @@ class Definition:
     """Indices into `features`: an order in which every expression comes after what it reads."""
     revision: str
     """10 hexadecimal digits of the SHA-256 of the canonical definition and its log: see `freshet.spec.revision`."""
+    entity_bytes: int = field(default=ENTITY_BYTES, metadata=LATER)
+    """What the annex of an entity may weigh before its sets become sketches."""
 
     def feature(self, name: str) -> Feature:
         """The feature of this name. Raises KeyError."""

@@ -103,7 +103,7 @@ class MetricModel(_Model):
     def _value(self) -> MetricModel:
         if (self.aggregate in VALUE_METRICS) != (self.of is not None):
             if self.of is None:
-                raise broken(f"{self.aggregate} needs of: the number that is aggregated, for example `of: amount`")
+                raise broken(f"{self.aggregate} needs of: the value that is aggregated, for example `of: amount`")
             raise broken("count is of events and takes no `of`; use where")
         return self
 

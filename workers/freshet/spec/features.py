@@ -16,11 +16,8 @@ STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=F
 MOST_WINDOWS = 16
 """Of one feature."""
 
-PLANNED_AGGREGATES = ("distinct", "mode", "percentile", "last_n")
-"""Part of the language, not of this version."""
-
-PLANNED_FIELDS = {"n": "last_n", "percentile": "percentile", "percentiles": "percentile", "q": "percentile"}
-"""Fields of features that only planned aggregates have."""
+MOST_LAST = 100
+"""Values of one last_n."""
 
 WINDOWED = frozenset(
     {
@@ -35,12 +32,19 @@ WINDOWED = frozenset(
         Aggregate.LAST,
         Aggregate.RATE,
         Aggregate.TREND,
+        Aggregate.DISTINCT,
+        Aggregate.MODE,
+        Aggregate.PERCENTILE,
+        Aggregate.LAST_N,
     }
 )
 """Aggregates that tiles hold, so over windows; the others live as long as the entity."""
 
 OF_VALUES = (WINDOWED - {Aggregate.COUNT, Aggregate.RATE}) | {Aggregate.EWMA}
 """Aggregates of a value; the others are of the events themselves."""
+
+OF_ANY_TYPE = frozenset({Aggregate.FIRST, Aggregate.LAST, Aggregate.LAST_N, Aggregate.DISTINCT, Aggregate.MODE})
+"""Those whose value may be text or true and false, too."""
 
 SESSIONS = frozenset({Aggregate.SESSION_ACTIVE, Aggregate.SESSION_COUNT, Aggregate.SESSION_DURATION})
 
@@ -54,17 +58,13 @@ WITH_UNIT = frozenset(
     }
 )
 
-NEVER_NULL = frozenset({Aggregate.COUNT, Aggregate.SUM, Aggregate.RATE})
+NEVER_NULL = frozenset({Aggregate.COUNT, Aggregate.SUM, Aggregate.RATE, Aggregate.DISTINCT})
 """0 without events, so a default would never be served."""
 
 UNITS_MS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 
 
 def _aggregate(given: str) -> str:
-    if given in PLANNED_AGGREGATES:
-        raise broken(
-            f"{quoted(given)} is not implemented by this version of Freshet; it has {any_of(Aggregate, 'and')}"
-        )
     if given not in set(Aggregate):
         raise broken(f"unknown aggregate {quoted(given)}{or_else(given, Aggregate)}")
     return given
@@ -92,9 +92,7 @@ class FeatureModel(BaseModel):
         Annotated[
             str,
             AfterValidator(_aggregate),
-            Hint(
-                {"enum": [*(one.value for one in Aggregate), *PLANNED_AGGREGATES], "x-planned": [*PLANNED_AGGREGATES]}
-            ),
+            Hint({"enum": [one.value for one in Aggregate]}),
         ]
         | None
     ) = None
@@ -111,16 +109,10 @@ class FeatureModel(BaseModel):
     unit: Annotated[str, *_one_of(tuple(UNITS_MS))] | None = None
     gap: Annotated[int, *duration("1s", "7d")] | None = None
     halfLife: Annotated[int, *duration("1s", "365d")] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_LAST)] | None = None
+    percentile: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     expression: SqlText | None = None
     default: Annotated[bool | int | float | str, Hint({"x-scalar": True})] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _planned(cls, data: Any) -> Any:
-        for field, aggregate in PLANNED_FIELDS.items():
-            if isinstance(data, dict) and field in data:
-                raise broken(f"{field} belongs to {aggregate}, which this version of Freshet does not implement")
-        return data
 
     @field_validator("default", mode="after")
     @classmethod

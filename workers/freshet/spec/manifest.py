@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from freshet.spec.definition import ENTITY_BYTES
 from freshet.spec.features import STRICT, FeatureModel
 from freshet.spec.problems import any_of, quoted
 from freshet.spec.rules import (
@@ -26,6 +27,7 @@ from freshet.spec.rules import (
     broken,
     duration,
     only,
+    size,
 )
 
 API_VERSION = "freshet.dev/v1alpha1"
@@ -151,6 +153,13 @@ class BaselineModel(_Model):
     samples: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
 
 
+class LimitsModel(_Model):
+    """Bounds of what one entity may cost."""
+
+    entityBytes: Annotated[int, *size("16Ki", "8Mi")] = ENTITY_BYTES
+    """Of the parts of its state that have no fixed width."""
+
+
 class DriftModel(_Model):
     baseline: BaselineModel = BaselineModel()
     threshold: Annotated[float, Field(gt=0, le=100)] = 0.2
@@ -169,6 +178,7 @@ class SpecModel(_Model):
     rollout: RolloutModel = RolloutModel()
     history: HistoryModel = HistoryModel()
     drift: DriftModel = DriftModel()
+    limits: LimitsModel = LimitsModel()
     deletionPolicy: Literal["Retain", "Delete"] = "Retain"
     suspend: bool = False
     """True: a cluster runs no processors; what was computed is still served."""

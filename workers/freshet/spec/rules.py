@@ -72,6 +72,41 @@ def duration(low: str, high: str) -> tuple[BeforeValidator, Hint]:
     return _duration(low, high), Hint({"type": "string", "maxLength": 12, "x-duration": bounds})
 
 
+_SIZE = re.compile(r"([1-9][0-9]{0,6})(Ki|Mi)", re.ASCII)
+_UNITS = {"Ki": 1024, "Mi": 1024 * 1024}
+
+
+def size(low: str, high: str) -> tuple[BeforeValidator, Hint]:
+    """Annotations of a number of bytes within bounds, written as 256Ki or 1Mi; its value is whole bytes."""
+    bounds = [_bytes(low), _bytes(high)]
+    sentence = f"use a size from {low} to {high}, like 256Ki or 1Mi"
+
+    def check(given: object) -> int:
+        found = _bytes(given) if isinstance(given, str) else None
+        if found is None or not bounds[0] <= found <= bounds[1]:
+            raise broken(f"{quoted(given)} is not allowed: {sentence}")
+        return found
+
+    words = {
+        "type": "string",
+        "maxLength": 9,
+        "pattern": f"^{_SIZE.pattern}$",
+        "x-sentence": sentence,
+        "x-size": bounds,
+    }
+    return BeforeValidator(check), Hint(words)
+
+
+def size_text(size: int) -> str:
+    """Bytes as a manifest writes them."""
+    return f"{size // 1024 // 1024}Mi" if size % (1024 * 1024) == 0 else f"{size // 1024}Ki"
+
+
+def _bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    return int(found[1]) * _UNITS[found[2]] if found else -1
+
+
 def only(value: object, reason: str) -> tuple[AfterValidator, Hint]:
     """Annotations of a field that has one value in this version; `reason` says what the others will mean."""
 

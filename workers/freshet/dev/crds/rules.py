@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from freshet.spec.durations import UNITS_MS, duration_text
 from freshet.spec.experiment import VALUE_METRICS
-from freshet.spec.features import OF_VALUES, PLANNED_AGGREGATES, SESSIONS, WINDOWED, WITH_UNIT
+from freshet.spec.features import OF_VALUES, SESSIONS, WINDOWED, WITH_UNIT
 from freshet.spec.problems import any_of, quoted
 from freshet.spec.rules import not_implemented
 from freshet.spec.windows import LIFETIME, LONGEST_MS, SHORTEST_MS
@@ -128,9 +128,6 @@ def _fixed(message: str) -> Rule:
 
 _OTHER = "; make a FeatureSet of another name"
 
-_KNOWN = f"has(self.aggregate) && !(self.aggregate in {texts(PLANNED_AGGREGATES)})"
-"""Of a feature: an aggregate of this version, so that a planned one is told as such and not for its fields."""
-
 
 def _needs(field: str, aggregates: Iterable[str], sentence: str) -> Rule:
     return Rule(
@@ -143,14 +140,14 @@ def _needs(field: str, aggregates: Iterable[str], sentence: str) -> Rule:
 
 def _only_for(field: str, aggregates: Iterable[str], message: str) -> Rule:
     return Rule(
-        f"!({_KNOWN}) || self.aggregate in {texts(sorted(aggregates))} || !has(self.{field})",
+        f"!has(self.aggregate) || self.aggregate in {texts(sorted(aggregates))} || !has(self.{field})",
         message,
         f".{field}",
         "FieldValueForbidden",
     )
 
 
-_OF_AGGREGATES = ("of", "where", "windows", "granularity", "unit", "gap", "halfLife")
+_OF_AGGREGATES = ("of", "where", "windows", "granularity", "unit", "gap", "halfLife", "n", "percentile")
 
 _FEATURE = [
     Rule(
@@ -161,18 +158,22 @@ _FEATURE = [
         "!has(self.expression) || has(self.aggregate) || !("
         + " || ".join(f"has(self.{field})" for field in _OF_AGGREGATES)
         + ")",
-        f"'feature \"' + self.name + '\" is an expression: {', '.join(_OF_AGGREGATES[:-1])} and halfLife are for"
-        " aggregates'",
+        f"'feature \"' + self.name + '\" is an expression: {', '.join(_OF_AGGREGATES[:-1])} and {_OF_AGGREGATES[-1]}"
+        " are for aggregates'",
     ),
-    _needs("of", OF_VALUES, ": the number that is aggregated, for example of: amount"),
+    _needs("of", OF_VALUES, ": the value that is aggregated, for example of: amount"),
     _needs("windows", ["rate"], ", which is events a unit of the window"),
     _needs("gap", SESSIONS, ": how long a pause ends a session, for example 30m"),
     _needs("halfLife", ["ewma"], ": after how long a value counts half, for example 1h"),
+    _needs("n", ["last_n"], ": how many values, for example 5"),
+    _needs("percentile", ["percentile"], ": how many percent of the values lie at or below it, for example 95"),
     _only_for("of", OF_VALUES, "self.aggregate + ' is of events and takes no value; write a condition into where'"),
     _only_for("windows", WINDOWED, 'self.aggregate + " has no windows: it is of the entity\'s whole life"'),
     _only_for("unit", WITH_UNIT, "self.aggregate + ' has no unit'"),
     _only_for("gap", SESSIONS, "'is only for session_active, session_count and session_duration'"),
     _only_for("halfLife", ["ewma"], "'is only for ewma'"),
+    _only_for("n", ["last_n"], "'is only for last_n'"),
+    _only_for("percentile", ["percentile"], "'is only for percentile'"),
     Rule(
         "!has(self.granularity) || has(self.expression) || (has(self.windows) && "
         f"self.windows.exists(w, w != '{LIFETIME}'))",
@@ -220,7 +221,7 @@ MODEL_RULES: dict[str, list[Rule]] = {
     "MetricModel": [
         Rule(
             f"!(self.aggregate in {texts(VALUE_METRICS)}) || has(self.of)",
-            "'is required by ' + self.aggregate + ': the number that is aggregated, for example of: amount'",
+            "'is required by ' + self.aggregate + ': the value that is aggregated, for example of: amount'",
             ".of",
             "FieldValueRequired",
         ),

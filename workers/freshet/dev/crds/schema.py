@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from freshet.dev.crds.rules import FIELD_RULES, FREE_DEFAULTS, LIST_KEYS, MODEL_RULES, own_rules
 from freshet.dev.crds.texts import TEXTS
 from freshet.spec.durations import duration_text
+from freshet.spec.rules import size_text
 
 Schema = dict[str, Any]
 
@@ -119,6 +120,8 @@ def _as_written(source: Schema, default: Any) -> Any:
     """A default as a manifest writes it."""
     if "x-duration" in source:
         return duration_text(default)
+    if "x-size" in source:
+        return size_text(default)
     if "%" in source.get("pattern", ""):
         return f"{default // 100}%"
     return default

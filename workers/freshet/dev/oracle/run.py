@@ -79,11 +79,17 @@ class Oracle:
         for n, feature in enumerate(features):
             if isinstance(feature, AggregateFeature):
                 slack[feature.name] = np.ma.filled(got[f"e{n}"].astype(np.float64), 0.0)
-                raw[f"v{n}"] = got[f"v{n}"]
+                if feature.type is not Type.LIST:
+                    raw[f"v{n}"] = got[f"v{n}"]
         self._database.register("values_of", {"i": np.arange(len(reads)), "key": _texts(reads.keys), **raw})
         self._register_times(q, first, newest)
         served = self._fetch(self._chained)
-        columns = {f.name: _column(served[value_column(f.name).strip('"')], f.type) for f in features}
+        columns = {
+            f.name: lists(got[f"v{n}"])
+            if f.type is Type.LIST
+            else _column(served[value_column(f.name).strip('"')], f.type)
+            for n, f in enumerate(features)
+        }
         return Values(q, first, newest, columns, slack)
 
     def expressions(self, keys: Sequence[str], values: Values, served: Mapping[str, Column]) -> dict[str, Column]:
@@ -95,7 +101,8 @@ class Oracle:
         if not wanted:
             return {}
         table: dict[str, NDArray[Any]] = {"i": np.arange(len(keys)), "key": _texts(keys)}
-        table |= {f"v{n}": _masked(served[f.name]) for n, f in enumerate(self.definition.features)}
+        features = enumerate(self.definition.features)
+        table |= {f"v{n}": _masked(served[f.name]) for n, f in features if f.type is not Type.LIST}
         self._database.register("values_of", table)
         self._register_times(values.q_ms, values.first_ms, values.newest_ms)
         got = self._fetch(self._given)
@@ -159,6 +166,8 @@ def _base_sql(definition: Definition, *, given: bool = False) -> str:
         f"CASE WHEN newest_ms >= 0 THEN make_timestamp_ms(newest_ms) END AS {value_column('last_seen')}",
     ]
     for n, feature in enumerate(definition.features):
+        if feature.type is Type.LIST:
+            continue
         if feature.type is Type.TIMESTAMP:
             value = f"make_timestamp_ms(CAST(v{n} AS BIGINT))"
         else:
@@ -174,6 +183,17 @@ def _texts(texts: Sequence[str]) -> NDArray[Any]:
     out = np.empty(len(texts), object)
     out[:] = texts
     return out
+
+
+def lists(values: NDArray[Any]) -> Column:
+    """A column of lists as DuckDB gives it."""
+    valid = ~np.ma.getmaskarray(values)
+    out = np.empty(len(values), object)
+    for i, value in enumerate(np.ma.getdata(values)):
+        valid[i] &= value is not None
+        out[i] = list(np.asarray(value, object)) if valid[i] else []
+        out[i] = [one.item() if isinstance(one, np.generic) else one for one in out[i]]
+    return Column(out, valid)
 
 
 def _masked(column: Column) -> NDArray[Any]:

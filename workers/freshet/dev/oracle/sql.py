@@ -18,7 +18,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from freshet.spec.definition import Aggregate, AggregateFeature, Definition, ExpressionFeature, Input, Window
+from freshet.spec.definition import (
+    TEXT_CHARACTERS,
+    Aggregate,
+    AggregateFeature,
+    Definition,
+    ExpressionFeature,
+    Input,
+    Window,
+)
 from freshet.spec.expr.sql import text_literal, to_sql
 from freshet.spec.expr.tree import Expr, Type
 
@@ -65,7 +73,7 @@ class Query:
             if feature.aggregate in SESSIONS:
                 number = list(sessions).index((feature.input, feature.gap_ms))
                 columns += [f"{_session_value(feature, number)} AS v{n}", f"0.0::DOUBLE AS e{n}"]
-            elif feature.aggregate in (Aggregate.COUNT, Aggregate.SUM, Aggregate.RATE):
+            elif feature.aggregate in (Aggregate.COUNT, Aggregate.SUM, Aggregate.RATE, Aggregate.DISTINCT):
                 columns += [f"coalesce(v{n}, 0) AS v{n}", f"e{n}"]
             else:
                 columns += [f"v{n}", f"e{n}"]
@@ -165,11 +173,40 @@ def aggregate_sql(feature: AggregateFeature, j: int) -> tuple[str, str]:
         case Aggregate.STDDEV:
             return f"stddev_samp({x}) {seen}", squares
         case Aggregate.FIRST:
-            return f"arg_min({x}, ROW(t, o)) {seen}", EXACT
+            return kept_sql(feature, f"arg_min({x}, ROW(t, o)) {seen}"), EXACT
         case Aggregate.LAST:
-            return f"arg_max({x}, ROW(t, o)) {seen}", EXACT
+            return kept_sql(feature, f"arg_max({x}, ROW(t, o)) {seen}"), EXACT
+        case Aggregate.DISTINCT | Aggregate.MODE | Aggregate.PERCENTILE | Aggregate.LAST_N:
+            return _many_sql(feature, j)
         case _:
             return _timed_sql(feature, j)
+
+
+def kept_sql(feature: AggregateFeature, value: str) -> str:
+    """What is kept of the value: of a text its first characters."""
+    return f"left({value}, {TEXT_CHARACTERS})" if feature.type is Type.TEXT else value
+
+
+def _many_sql(feature: AggregateFeature, j: int) -> tuple[str, str]:
+    """The same for aggregates that have to remember many values."""
+    seen, x = f"FILTER (WHERE s{j})", f"x{j}"
+    different = f"(count(DISTINCT {x}) {seen})"
+    match feature.aggregate:
+        case Aggregate.DISTINCT:
+            # Five standard errors of HyperLogLog with 1,024 registers.
+            return f"{different}::DOUBLE", f"CASE WHEN {different} > 64 THEN 0.1625 * {different} ELSE 0 END::DOUBLE"
+        case Aggregate.MODE:
+            counts = f"map_entries(histogram({x}) {seen})"
+            first = f"list_sort(list_transform({counts}, lambda e: {{'n': -e.value::BIGINT, 'k': e.key}}))[1].k"
+            return kept_sql(feature, f"CASE WHEN {different} <= 64 THEN {first} END"), EXACT
+        case Aggregate.PERCENTILE:
+            value = f"quantile_disc({x}, {feature.quantile!r}) {seen}"
+            return value, f"0.0100001 * abs({value}) + 1e-9"
+        case _:
+            values = f"list({x} ORDER BY t DESC, o DESC) {seen}"
+            if feature.input.of is not None and feature.input.of.type is Type.TEXT:
+                values = f"list(left({x}, {TEXT_CHARACTERS}) ORDER BY t DESC, o DESC) {seen}"
+            return f"({values})[1:{feature.n}]", EXACT
 
 
 def _timed_sql(feature: AggregateFeature, j: int) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """One file an aggregate: which accumulators it needs and how its value comes from them.
 
-To add one: its name in `freshet.spec.definition.Aggregate`, its file here, its line in `AGGREGATES`, its test.
+To add one: its name in `freshet.spec.definition.Aggregate`, its file here, its line in `AGGREGATES`, or in `ANNEX` if
+what it keeps has no fixed width, its test.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from typing import Protocol
 from freshet.engine.accumulators import Accumulator
 from freshet.engine.aggregates import (
     count,
+    distinct,
     ewma,
     extremes,
+    last_n,
     mean,
+    mode,
+    percentile,
     picks,
     rate,
     spread,
@@ -21,6 +26,7 @@ from freshet.engine.aggregates import (
     total,
     trend,
 )
+from freshet.engine.annex.parts import Merged, Part
 from freshet.engine.column import Column, Floats
 from freshet.spec.definition import Aggregate, AggregateFeature
 
@@ -39,6 +45,16 @@ class AggregateModule(Protocol):
         """
 
 
+class AnnexModule(Protocol):
+    """What a file of this folder offers if what it keeps has no fixed width."""
+
+    def part(self, feature: AggregateFeature) -> Part:
+        """The bags that the feature reads."""
+
+    def finish(self, feature: AggregateFeature, bags: Merged) -> Column:
+        """The value of each entity, of all that the feature's window holds."""
+
+
 AGGREGATES: dict[Aggregate, AggregateModule] = {
     Aggregate.COUNT: count,
     Aggregate.SUM: total,
@@ -55,4 +71,12 @@ AGGREGATES: dict[Aggregate, AggregateModule] = {
     Aggregate.TIME_SINCE_FIRST: time_since,
     Aggregate.TIME_SINCE_LAST: time_since,
 }
-"""All but session_*, which depend on the order of the log and live in `freshet.engine.sessions`."""
+"""Those of fixed width, but for session_*, which depend on the log's order and live in `freshet.engine.sessions`."""
+
+ANNEX: dict[Aggregate, AnnexModule] = {
+    Aggregate.DISTINCT: distinct,
+    Aggregate.MODE: mode,
+    Aggregate.PERCENTILE: percentile,
+    Aggregate.LAST_N: last_n,
+}
+"""Those whose state is in the annex."""

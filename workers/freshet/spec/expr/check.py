@@ -40,6 +40,7 @@ KINDS = {
     Type.TEXT: "text",
     Type.BOOLEAN: "true or false",
     Type.TIMESTAMP: "a timestamp",
+    Type.LIST: "a list",
 }
 """How messages name the types."""
 
@@ -142,6 +143,8 @@ class _Checker:
         if found is None:
             self.exists(node.name)
             raise BrokenName(node.name)
+        if found is Type.LIST:
+            raise ExpressionError(f"{node.name} is a list, which expressions cannot read{position(node)}")
         return Name(node.name, found)
 
     def exists(self, name: str) -> None:

@@ -19,6 +19,8 @@ class Type(StrEnum):
     TEXT = "text"
     BOOLEAN = "boolean"
     TIMESTAMP = "timestamp"
+    LIST = "list"
+    """Several values of one type: what a feature may give, but no expression reads."""
 
     @property
     def is_number(self) -> bool:
