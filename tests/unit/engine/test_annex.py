@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from freshet.engine.accumulators import Events
 from freshet.engine.aggregates import distinct, percentile
 from freshet.engine.column import Column
 from freshet.engine.events import EventBatch
@@ -64,6 +65,16 @@ def blob_of(states: PartitionState) -> bytes:
 def read(made: Definition, blob: bytes, now: int) -> dict[str, object]:
     columns = Reader(made, Layout(made)).read(["a"], [blob], T0 + now).columns
     return {name: column.values.tolist()[0] if column.mask()[0] else None for name, column in columns.items()}
+
+
+def test_an_erasure_forgets_it_too() -> None:
+    rows: list[tuple[int, str | None, float]] = [(0, "b", 1.0), (MINUTE, "a", 2.0), (2 * MINUTE, "c", 3.0)]
+    states, _, _ = states_of(EVERYTHING, [events(rows)])
+    states.erase(states.slots(["a"]), np.array([3]))
+    later = events([(3 * MINUTE, "d", 5.0)], offset=4)
+    states.apply(later, np.ones(1, np.bool_))
+    fresh, _, _ = states_of(EVERYTHING, [later])
+    assert read(EVERYTHING, blob_of(states), 0) == read(EVERYTHING, blob_of(fresh), 0)
 
 
 def test_each_window_holds_its_own_and_texts_are_given_back() -> None:
@@ -149,7 +160,7 @@ def test_percentiles_are_within_a_hundredth_of_any_value() -> None:
     assert (np.abs(found - want) <= 0.0100001 * np.abs(want)).all()
 
 
-_EVENTS = percentile.Events(np.zeros(0), np.zeros(0, np.bool_), np.zeros(0), np.zeros(0))
+_EVENTS = Events(np.zeros(0), np.zeros(0, np.bool_), np.zeros(0), np.zeros(0))
 
 
 def many_kinds(count: int) -> list[tuple[int, str | None, float]]:

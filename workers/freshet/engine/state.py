@@ -136,6 +136,8 @@ class PartitionState:
         self._written_ms[slots] = 0
         if self.tiles:
             self.tiles.clear(slots)
+        if self.annexes:
+            self.annexes.clear(slots)
         return reset
 
     def empty(self, slots: Ints) -> Bools:
