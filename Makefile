@@ -44,16 +44,16 @@ check-charts: $(CHARTS_STAMP) ## The chart under Helm 3 and 4, the images' and t
 	$(CHARTS)/bin/pytest -c charts/tests/pytest.ini charts/tests
 
 test-cluster: $(STAMP) ## The operator against the API server of KUBECONFIG
-	REQUIRE_ALL=1 $(BIN)/pytest tests/cluster
+	REQUIRE_ALL=1 $(BIN)/pytest tests/cluster --durations 5
 
 # The short form: a user's commands, what is refused, what is killed.
 E2E := $(addprefix tests/e2e/test_,commands.py refused.py faults.py)
 
 e2e: $(STAMP) $(CHARTS_STAMP) ## Images, chart and features on the cluster of KUBECONFIG; E2E_LOAD_IMAGE loads an image into it
-	REQUIRE_ALL=1 $(BIN)/pytest $(E2E) -m "not e2e_long" --timeout 1800 -v
+	REQUIRE_ALL=1 $(BIN)/pytest $(E2E) -m "not e2e_long" --timeout 900 -vv --durations 5
 
 e2e-long: $(STAMP) $(CHARTS_STAMP) ## All of it: repair, scaling, trouble, upgrade and uninstall too
-	REQUIRE_ALL=1 $(BIN)/pytest tests/e2e --timeout 3600 -v
+	REQUIRE_ALL=1 $(BIN)/pytest tests/e2e --timeout 3600 -vv --durations 10
 
 scale-operator: $(STAMP) ## 300 FeatureSets on the cluster of KUBECONFIG: time, memory, writes
 	$(BIN)/python -m benchmarks.operator_scale
