@@ -15,8 +15,9 @@ from freshet_operator.apply import Applier, Done
 from freshet_operator.events import Recorder
 from freshet_operator.model import Event, Key, Object, Plan
 from freshet_operator.observe.observer import Observer
-from freshet_operator.plan import experiment_plan, plan
+from freshet_operator.plan import IDLE_SECONDS, experiment_plan, plan
 from freshet_operator.queue import WorkQueue
+from freshet_operator.quiet import Quiet, fingerprint
 from freshet_operator.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Reconciler:
     applier: Applier
     recorder: Recorder
     serving_key: Key
+    _quiet: Quiet = field(default_factory=Quiet)
     _figures_written: dict[Key, float] = field(default_factory=dict)
 
     async def featureset(self, key: Key) -> float | None:
@@ -48,12 +50,17 @@ class Reconciler:
         observed = await self.observer.observe(key, self.queue.dirty_since(key), self.queue.depth)
         if observed is None:
             self.observer.forget(key)
+            self._quiet.forget(key)
             self._figures_written.pop(key, None)
             metrics.CONDITIONS.forget(key.namespace, key.name)
             self.queue.add(self.serving_key)
             return None
-        now_ms = int(time.time() * 1000)
+        now_ms, now = int(time.time() * 1000), time.monotonic()
+        seen = fingerprint(observed)
+        if self._quiet.is_same(key, seen, now):
+            return IDLE_SECONDS
         planned = plan(observed, self.settings, now_ms)
+        self._quiet.planned(key, seen, observed, planned, now)
         done = await self.applier.apply(observed.resource, planned.writes)
         if done.writes or done.failure:
             self.queue.touch(key)

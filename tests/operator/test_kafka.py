@@ -95,12 +95,56 @@ def test_many_ask_together_and_kafka_is_asked_once(kafka: EmbeddedKafka, unique:
     asyncio.run(run())
 
 
+def test_a_new_process_asks_for_all_at_once(kafka: EmbeddedKafka, unique: Callable[[str], str]) -> None:
+    async def run() -> None:
+        topic = unique("t")
+        await Kafka(client(kafka.bootstrap)).create_topic(Topic(topic, 2, 1, CONFIG, True))
+        admin = Counted(client(kafka.bootstrap))
+        seen = Kafka(admin)  # type: ignore[arg-type]
+        interests = [Interest(frozenset({topic}), topic, unique(f"g{i}")) for i in range(20)]
+        seen.keep(interests)
+        for interest in interests:  # one after another
+            assert (await seen.seen(interest)).error is None
+        assert (admin.calls, admin.groups) == (1, 20)
+
+    asyncio.run(run())
+
+
+def test_groups_of_one_topic_share_what_is_asked_about_it(kafka: EmbeddedKafka, unique: Callable[[str], str]) -> None:
+    async def run() -> None:
+        now = 0.0
+        topic = unique("t")
+        await Kafka(client(kafka.bootstrap)).create_topic(Topic(topic, 2, 1, CONFIG, True))
+        admin = Counted(client(kafka.bootstrap))
+        seen = Kafka(admin, clock=lambda: now)  # type: ignore[arg-type]
+        for i in range(10):
+            now += 0.4
+            assert (await seen.seen(Interest(frozenset({topic}), topic, unique(f"g{i}")))).error is None
+        assert (admin.calls, admin.ends, admin.groups) == (1, 2, 10)  # first and last offsets are two questions
+        now += 11
+        assert (await seen.seen(Interest(frozenset({topic}), topic, unique("g0")))).error is None
+        assert (admin.calls, admin.ends, admin.groups) == (2, 4, 11)
+
+    asyncio.run(run())
+
+
 class Counted:
-    """Counts the questions about topics."""
+    """Counts the questions about topics, their ends and groups."""
 
     def __init__(self, client: AdminClient) -> None:
         self._client = client
-        self.calls = 0
+        self.calls = self.ends = self.groups = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    def list_offsets(self, *arguments: object, **options: object) -> object:
+        self.ends += 1
+        return self._client.list_offsets(*arguments, **options)  # type: ignore[arg-type]
+
+    def list_consumer_group_offsets(self, *arguments: object, **options: object) -> object:
+        self.groups += 1
+        return self._client.list_consumer_group_offsets(*arguments, **options)  # type: ignore[arg-type]
 
     def describe_topics(self, *arguments: object, **options: object) -> object:
         self.calls += 1

@@ -1,7 +1,7 @@
 """A FeatureSet and its children as they are now, by few requests.
 
 One key that has changed costs a list by label for each kind. Where many wait, one snapshot serves all whose last
-change is older than it: events of the watch say what has changed since, and a snapshot is a minute old at most.
+change is older than it: events of the watch say what has changed since, and a snapshot is two minutes old at most.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from freshet_operator.observe.snapshot import OURS, Snapshot, take
 
 CROWD = 8
 """Waiting keys from which on a snapshot is cheaper."""
-_SNAPSHOT_SECONDS = 60.0
+_QUIET_SECONDS = 60.0
+_SNAPSHOT_SECONDS = 120.0
+"""What the watch has told since is read anew whatever the age; this is for what a watch may have missed."""
 _SPACING_SECONDS = 2.0
 
 
@@ -39,7 +41,7 @@ class ChildReader:
         now = self._clock()
         if self._fits(self._snapshot, dirty_since, now):
             return self._snapshot.of(key.namespace, key.name)  # type: ignore[union-attr]
-        quiet = now - dirty_since > _SNAPSHOT_SECONDS  # woken by time: nothing says that anything has changed
+        quiet = now - dirty_since > _QUIET_SECONDS  # woken by time: nothing says that anything has changed
         spaced = self._snapshot is None or now - self._snapshot.began > _SPACING_SECONDS
         if (waiting >= CROWD or quiet) and (spaced or self._taking is not None):
             snapshot = await self._take()

@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 AGE_SECONDS = 10.0
 """What was read is used for this long."""
+ENDS_SECONDS = 5.0
+"""The same, of the ends of a topic's partitions."""
 PAUSE_SECONDS = 5.0
 """Time between two tries while Kafka does not answer."""
 _GATHER_SECONDS = 0.05
@@ -50,6 +52,8 @@ class Kafka:
         self._clock = clock
         self._topics: dict[str, tuple[float, TopicSeen | str | None]] = {}
         self._lags: dict[str, tuple[float, int | None]] = {}
+        self._ends: dict[str, tuple[float, calls.Ends]] = {}
+        self._interests: tuple[Interest, ...] = ()
         self._next = _Round()
         self._one_at_a_time = asyncio.Lock()
         self._error: str | None = None
@@ -93,12 +97,16 @@ class Kafka:
         self._lags.pop(name, None)
 
     def keep(self, interests: Iterable[Interest]) -> None:
-        """Forgets what none of these is interested in."""
-        interests = list(interests)
+        """These are all: what none of them is interested in is forgotten, what is new is asked for with the next round.
+
+        Else hundreds of them, looked at one after another by a new process, would be as many rounds.
+        """
+        self._interests = interests = tuple(interests)
         topics = {name for interest in interests for name in interest.topics}
         groups = {interest.group for interest in interests}
         self._topics = {name: entry for name, entry in self._topics.items() if name in topics}
         self._lags = {name: entry for name, entry in self._lags.items() if name in groups}
+        self._ends = {name: entry for name, entry in self._ends.items() if name in topics}
 
     @staticmethod
     def _at(entries: Mapping[str, tuple[float, object]], name: str) -> float:
@@ -120,9 +128,13 @@ class Kafka:
                 return
             self._try_at = self._clock() + PAUSE_SECONDS
             began = self._clock()
+            self._add_new(this)
             try:
+                sources = set(this.groups.values())
+                this.topics |= {name for name in sources if began - self._at(self._topics, name) > AGE_SECONDS}
                 topics = await calls.describe(self._client, this.topics)
-                lags = await calls.lags(self._client, this.groups, topics)
+                self._topics |= {name: (began, topics.get(name)) for name in this.topics}
+                lags = await calls.lags(self._client, this.groups, await self._ends_of(sources, began))
             except KafkaException as error:
                 self._failed(error.args[0])
                 return
@@ -130,8 +142,22 @@ class Kafka:
             if self._error is not None:
                 _log.info("Kafka answers again")
             self._error = None
-            self._topics |= {name: (began, topics.get(name)) for name in this.topics}
+            self._interests = ()
             self._lags |= {group: (began, lags.get(group)) for group in this.groups}
+
+    def _add_new(self, this: _Round) -> None:
+        for interest in self._interests:
+            this.topics |= interest.topics - self._topics.keys()
+            if interest.group and interest.source and interest.group not in self._lags:
+                this.groups[interest.group] = interest.source
+
+    async def _ends_of(self, topics: set[str], now: float) -> dict[str, calls.Ends]:
+        """Of the topics that exist; a few seconds old at most, as many groups read the same topic."""
+        seen = {name: self._topics[name][1] for name in topics}
+        counts = {name: topic.partitions for name, topic in seen.items() if isinstance(topic, TopicSeen)}
+        stale = {name: count for name, count in counts.items() if now - self._at(self._ends, name) > ENDS_SECONDS}
+        self._ends |= {name: (now, found) for name, found in (await calls.ends(self._client, stale)).items()}
+        return {name: self._ends[name][1] for name in counts}
 
     def _failed(self, error: KafkaError) -> None:
         metrics.KAFKA_REQUESTS.labels("error").inc()

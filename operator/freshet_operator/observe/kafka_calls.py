@@ -18,6 +18,8 @@ ANSWER_SECONDS = 5.0
 _GROUPS_AT_ONCE = 16
 _EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+Ends = dict[int, tuple[int, int]]
+"""Partition → first offset and the one that its next record gets."""
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
 
 
@@ -32,19 +34,23 @@ async def describe(client: AdminClient, names: Iterable[str]) -> dict[str, Topic
     return {name: _seen(name, answer, configs.get(name, {})) for name, answer in found.items()}
 
 
-async def lags(client: AdminClient, groups: Mapping[str, str], known: Mapping[str, TopicSeen | str]) -> dict[str, int]:
+async def ends(client: AdminClient, partitions: Mapping[str, int]) -> dict[str, Ends]:
+    """First and next offset of every partition of these topics (name → number). Raises KafkaException."""
+    places = [(topic, i) for topic in sorted(partitions) for i in range(partitions[topic])]
+    found: dict[str, Ends] = {topic: {} for topic in partitions}
+    if not places:
+        return found
+    first, last = await asyncio.gather(_offsets(client, places, _EARLIEST), _offsets(client, places, _LATEST))
+    for place in first.keys() & last.keys():
+        found[place[0]][place[1]] = (first[place], last[place])
+    return found
+
+
+async def lags(client: AdminClient, groups: Mapping[str, str], known: Mapping[str, Ends]) -> dict[str, int]:
     """Lag of each group (name → its source topic) in records that are still kept; without those that have no topic.
 
     A partition without a commit counts from its first record. Raises KafkaException.
     """
-    sources = {topic for topic in groups.values() if topic not in known}
-    all_known = {**known, **await describe(client, sources)}
-    partitions = {name: topic.partitions for name, topic in all_known.items() if isinstance(topic, TopicSeen)}
-    wanted = {topic for topic in groups.values() if topic in partitions}
-    places = [(topic, i) for topic in sorted(wanted) for i in range(partitions[topic])]
-    if not places:
-        return {}
-    first, last = await asyncio.gather(_offsets(client, places, _EARLIEST), _offsets(client, places, _LATEST))
     at_once = asyncio.Semaphore(_GROUPS_AT_ONCE)
 
     async def lag(group: str, topic: str) -> tuple[str, int | None]:
@@ -52,14 +58,10 @@ async def lags(client: AdminClient, groups: Mapping[str, str], known: Mapping[st
             committed = await _committed(client, group)
         if committed is None:
             return group, None
-        total = 0
-        for i in range(partitions[topic]):
-            place = (topic, i)
-            if place in first and place in last:
-                total += max(0, last[place] - max(committed.get(place, 0), first[place]))
-        return group, total
+        ends = known[topic].items()
+        return group, sum(max(0, last - max(committed.get((topic, i), 0), first)) for i, (first, last) in ends)
 
-    pairs = await asyncio.gather(*(lag(group, topic) for group, topic in groups.items() if topic in wanted))
+    pairs = await asyncio.gather(*(lag(group, topic) for group, topic in groups.items() if topic in known))
     return {group: total for group, total in pairs if total is not None}
 
 
