@@ -133,6 +133,7 @@ def serving() -> None:
 
 
 Port = Annotated[int, typer.Option(min=0, max=65535)]
+NoHistory = Annotated[bool, typer.Option("--no-history", help="Leave out PostgreSQL and the recorder.")]
 
 
 @app.command()
@@ -144,13 +145,16 @@ def dev(
     port_metrics: Port = 8082,
     port_kafka: Port = 0,
     port_valkey: Port = 0,
+    port_postgres: Port = 0,
+    no_history: NoHistory = False,
 ) -> None:
-    """Run everything on this machine: Kafka, Valkey and all services. Port 0: a free one."""
+    """Run everything on this machine: Kafka, Valkey, PostgreSQL and all services. Port 0: a free one."""
     from freshet.dev.run import run
     from freshet.dev.stack import Ports
 
     with _told():
-        run(files, data, Ports(port_ingest, port_serving, port_metrics, port_kafka, port_valkey), console)
+        ports = Ports(port_ingest, port_serving, port_metrics, port_kafka, port_valkey, port_postgres)
+        run(files, data, ports, console, history=not no_history)
 
 
 @app.command()
@@ -211,6 +215,7 @@ def demo(
     port_ingest: Port = 8080,
     port_serving: Port = 8083,
     port_metrics: Port = 8082,
+    no_history: NoHistory = False,
 ) -> None:
     """Run everything with simulated traffic and show a few users' features live."""
     from freshet.dev.demo import demo as run_demo
@@ -219,7 +224,7 @@ def demo(
 
     with _told():
         ports = Ports(port_ingest, port_serving, port_metrics)
-        good = run_demo(manifest, duration, Crowd(users, rate, seed), ports, console)
+        good = run_demo(manifest, duration, Crowd(users, rate, seed), ports, console, history=not no_history)
     if not good:
         raise typer.Exit(1)
 

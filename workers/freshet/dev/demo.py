@@ -22,19 +22,24 @@ from freshet.dev.stack import Ports, Stack
 from freshet.dev.verify import Verdict, verify
 from freshet.dev.visitors import Crowd, Visitors
 from freshet.runtime.settings import KafkaSettings
+from freshet.stores.postgres import connect
 
 _SHOWN = tuple(user_name(number) for number in (0, 1, 4, 12, 40, 90, 180, 320))
 _TICK_SECONDS = 1.0
 _RECENT_READS = 200
+_RECORDED_SECONDS = 20.0
+"""History may be so far behind the last event."""
 
 
-def demo(manifest: Path, duration: float | None, crowd: Crowd, ports: Ports, console: Console) -> bool:
+def demo(
+    manifest: Path, duration: float | None, crowd: Crowd, ports: Ports, console: Console, *, history: bool = True
+) -> bool:
     """Runs until Ctrl-C, or for `duration` seconds and then compares all that is served with SQL.
 
     Returns whether it was equal; True where Ctrl-C ended it. Raises CommandFailed, ManifestError.
     """
     good = duration is None  # asked for a check, only the check can say yes
-    with started([manifest], None, ports, console) as stack:
+    with started([manifest], None, ports, console, history=history) as stack:
         visitors = Visitors(stack.ingest_url, crowd)
         try:
             _watch(stack, visitors, duration, console)
@@ -94,7 +99,10 @@ def _check(stack: Stack, summary: Summary, console: Console) -> bool:
     with console.status("comparing what is served with SQL over the topic …"):
         settings = KafkaSettings(bootstrap=stack.kafka.bootstrap)
         verdict = verify(stack.featuresets[0], settings, stack.serving_url)
+        recorded = _recorded(stack, verdict.records)
     problems = _problems(summary, verdict)
+    if recorded not in (None, verdict.records):
+        problems.append(f"history holds {recorded:,} events, the topic {verdict.records:,}")
     for problem in problems:
         console.print(f"[red]✗[/] {escape(problem)}")
     if not problems:
@@ -102,7 +110,24 @@ def _check(stack: Stack, summary: Summary, console: Console) -> bool:
             f"[green]✓[/] {verdict.values:,} values of {verdict.entities:,} users are what DuckDB's SQL says of the "
             f"{verdict.records:,} events in the topic ({summary.accepted:,} were acknowledged)"
         )
+        if recorded is not None:
+            console.print(f"[green]✓[/] PostgreSQL holds all {recorded:,} of them once")
     return not problems
+
+
+def _recorded(stack: Stack, records: int) -> int | None:
+    """How many of the topic's records history holds once it has had a moment; None: there is no history."""
+    if stack.postgres is None:
+        return None
+    topic = stack.featuresets[0].source.topic
+    deadline = time.monotonic() + _RECORDED_SECONDS
+    with connect(stack.postgres.url, autocommit=True) as connection:
+        while True:
+            row = connection.execute("SELECT count(*) FROM event_log WHERE topic = %s", (topic,)).fetchone()
+            count = int(row[0]) if row else 0
+            if count >= records or time.monotonic() > deadline:
+                return count
+            time.sleep(0.1)
 
 
 def _problems(summary: Summary, verdict: Verdict) -> list[str]:

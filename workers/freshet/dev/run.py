@@ -20,9 +20,9 @@ from freshet.dev.stack import Ports, Stack
 _LOOK_SECONDS = 0.3
 
 
-def run(manifests: Sequence[Path], data: Path | None, ports: Ports, console: Console) -> None:
+def run(manifests: Sequence[Path], data: Path | None, ports: Ports, console: Console, *, history: bool = True) -> None:
     """Blocks until Ctrl-C or SIGTERM. Raises ManifestError, PortInUse, NotInstalled, ServerFailed."""
-    with started(manifests, data, ports, console) as stack:
+    with started(manifests, data, ports, console, history=history) as stack:
         console.print(places(stack), "", sep="\n")
         console.print(calls(stack), "", "Ctrl-C ends it.", sep="\n", soft_wrap=True)
         while True:
@@ -38,13 +38,17 @@ def started(
     ports: Ports,
     console: Console,
     environment: Mapping[str, str] | None = None,
+    *,
+    history: bool = True,
 ) -> Iterator[Stack]:
     """A running installation; Ctrl-C and SIGTERM end the block quietly, and everything in it in order."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     try:
         with data_folder(data) as folder, console.status("reading the manifest") as status:
-            stack = Stack(manifests, folder, ports, lambda doing: status.update(f"{doing} …"), environment)
+            stack = Stack(
+                manifests, folder, ports, lambda doing: status.update(f"{doing} …"), environment, history=history
+            )
             with stack:
                 status.stop()
                 console.print(f"[green]✓[/] ready after {time.monotonic() - began:.1f} s; data and logs in {folder}")
@@ -74,6 +78,8 @@ def places(stack: Stack) -> Table:
     table.add_row("[bold]metrics[/]", f"{stack.hub.url}/metrics", "and /health, /ready")
     table.add_row("[bold]Kafka[/]", stack.kafka.bootstrap, "Apache Kafka")
     table.add_row("[bold]store[/]", stack.valkey.url, "Valkey")
+    if stack.postgres is not None:
+        table.add_row("[bold]history[/]", stack.postgres.url, "PostgreSQL, schema freshet")
     return table
 
 

@@ -1,4 +1,4 @@
-"""A whole installation on one machine: Kafka, the online store and every service, started and ended in order."""
+"""A whole installation on one machine: Kafka, the stores and every service, started and ended in order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Self
 
 from confluent_kafka import KafkaException
 
+from freshet.dev.embedded import EmbeddedServer
 from freshet.dev.errors import ServerFailed
 from freshet.dev.hub import Hub
 from freshet.dev.kafka_files import is_cached
 from freshet.dev.ports import HOST, free_ports, listens, require_free
-from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
+from freshet.dev.servers import EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey
 from freshet.dev.service import Service
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec.definition import FeatureSet
@@ -40,6 +41,7 @@ class Ports:
     metrics: int = 8082
     kafka: int = 0
     valkey: int = 0
+    postgres: int = 0
 
 
 class Stack:
@@ -55,8 +57,12 @@ class Stack:
         ports: Ports | None = None,
         tell: Tell = lambda _: None,
         environment: Mapping[str, str] | None = None,
+        *,
+        history: bool = True,
     ) -> None:
         """`folder` keeps data and logs. `environment` is added to that of the services.
+
+        `history`: whether there is a PostgreSQL with a recorder.
 
         Raises ManifestError for manifests with mistakes.
         """
@@ -66,6 +72,7 @@ class Stack:
         self.ports = ports or Ports()
         self.kafka = EmbeddedKafka(folder / "kafka", self.ports.kafka)
         self.valkey = EmbeddedValkey(folder / "valkey", self.ports.valkey, appendonly=True)
+        self.postgres = EmbeddedPostgres(folder / "postgres", self.ports.postgres) if history else None
         self.services: list[Service] = []
         self._tell = tell
         self._environment = dict(environment or {})
@@ -109,12 +116,16 @@ class Stack:
         if self._hub is not None:
             self._hub.close()
             self._hub = None
-        self.valkey.stop()
-        self.kafka.stop()
+        for server in reversed(self._servers):
+            server.stop()
+
+    @property
+    def _servers(self) -> list[EmbeddedServer]:
+        return [self.kafka, self.valkey, *([self.postgres] if self.postgres is not None else [])]
 
     def check(self) -> list[str]:
         """Restarts services that died and returns what there is to tell. Raises ServerFailed when a server died."""
-        for server in (self.kafka, self.valkey):
+        for server in self._servers:
             if server.process.poll() is not None:
                 server.wait()  # finds it dead and raises with its last log lines
         return [story for service in self.services if (story := service.watch())]
@@ -128,15 +139,17 @@ class Stack:
                 "--port-metrics": ports.metrics,
                 "--port-kafka": ports.kafka,
                 "--port-valkey": ports.valkey,
+                "--port-postgres": ports.postgres,
             }
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         if not is_cached():
             self._tell("fetching Apache Kafka (44 MB, once)")
-        self._tell("starting Kafka and Valkey")
-        self.kafka.launch()
-        self.valkey.start()
-        self.kafka.wait()
+        self._tell(f"starting {', '.join(server.name for server in self._servers)}")
+        for server in self._servers:
+            server.launch()
+        for server in self._servers:
+            server.wait()
         self._tell("making topics")
         self._make_topics()
         self._make_services()
@@ -153,13 +166,15 @@ class Stack:
             raise ServerFailed(f"the topics could not be made: {error.args[0].str()}") from error
 
     def _make_services(self) -> None:
-        ingest, serving, *metrics = free_ports(4 + len(self.featuresets))
+        ingest, serving, *metrics = free_ports(5 + len(self.featuresets))
         self._ports = {"ingest": self.ports.ingest or ingest, "serving": self.ports.serving or serving}
         self._add("ingest", "ingest", metrics.pop(), FRESHET_PORT=str(self._ports["ingest"]))
         for featureset in self.featuresets:
             name = "processor" if len(self.featuresets) == 1 else f"processor-{featureset.name}"
             self._add(name, "processor", metrics.pop(), FRESHET_FEATURESET=featureset.name)
         self._add("serving", "serving", metrics.pop(), FRESHET_PORT=str(self._ports["serving"]))
+        if self.postgres is not None:
+            self._add("recorder", "recorder", metrics.pop())
 
     def _add(self, name: str, command: str, metrics_port: int, **own: str) -> None:
         logs = self.folder / "logs"
@@ -170,6 +185,7 @@ class Stack:
             "FRESHET_KAFKA": self.kafka.bootstrap,
             "FRESHET_KAFKA_CONFIG": "",
             "FRESHET_REDIS": self.valkey.url,
+            "FRESHET_POSTGRES": self.postgres.url if self.postgres is not None else "",
             "FRESHET_MANIFESTS": ",".join(map(str, self.manifests)),
             "FRESHET_FEATURESET": "",
             "FRESHET_DEAD_LETTER_TOPIC": DEAD_LETTERS,
