@@ -149,9 +149,16 @@ class System:
         self.producer.produce(self.featureset.source.topic, key=key, value=value)
         self.producer.poll(0)
 
-    def processor(self, *, dies_before_script: int = 0, **settings: str) -> subprocess.Popen[bytes]:
-        """Starts a processor; with `dies_before_script` it kills itself just before it would send that script."""
+    def processor(
+        self, *, dies_before_script: int = 0, clock_off_seconds: int = 0, **settings: str
+    ) -> subprocess.Popen[bytes]:
+        """Starts a processor; with `dies_before_script` it kills itself just before it would send that script.
+
+        With `clock_off_seconds` its clock is off by so much, and SIGUSR1 makes that the other way round.
+        """
         command = [sys.executable, "-m", "tests.integration.dying_processor", str(dies_before_script)]
+        if clock_off_seconds:
+            command[2:] = ["tests.integration.clock_processor", str(clock_off_seconds)]
         return self._run(command, settings)
 
     def recorder(self, **settings: str) -> subprocess.Popen[bytes]:

@@ -126,6 +126,13 @@ class Assignment:
             extra={"partition": partition, "reason": reason, "error": str(error), "retry_ms": wait},
         )
 
+    def begin_anew(self, why: Exception, now_ms: int) -> None:
+        """Stops every partition, and takes all of ours over again soon."""
+        for partition in list(self.runners):
+            self.stop(partition, why, now_ms)
+        for waiting in self.waiting.values():
+            waiting.at_ms = min(waiting.at_ms, now_ms + waiting.wait_ms)
+
     def retry(self, now_ms: int) -> None:
         """Tries partitions whose wait is over, and begins with those that are rebuilt."""
         for p, taking in list(self.rebuilding.items()):

@@ -61,6 +61,7 @@ class Report:
             "stopped": waiting,
             "lag": {str(p): lag for p, lag in sorted(self._lags.copy().items())},
             "group": "joined" if self.member else "not joined yet",
+            "kafka": self._source.away or "ok",
             "problem": problem,
         }
         return problem is None and not waiting and self.member, details
@@ -81,7 +82,7 @@ class Report:
 
     def update(self, now_ms: int, log_end: Callable[[int], int]) -> None:
         """Moves the counts into the metrics, about four times a second."""
-        if now_ms - self._updated_ms < _UPDATE_MS:
+        if abs(now_ms - self._updated_ms) < _UPDATE_MS:
             return
         self._updated_ms = now_ms
         self._show_partitions(log_end)

@@ -44,6 +44,8 @@ _BATCH = 10_000
 _REVOKE_MS = 3_000
 """Longest time that a hand-over may take: peers wait for it."""
 _COMMIT_MS = 1_000
+_CLOCK_STEP_MS = 1_000
+"""Smaller steps back only make a wait that much longer."""
 _OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names
 _SWITCH_SECONDS = 0.0005
 """How long the computing thread may keep the interpreter while a store reply waits: the default of 5 ms would be paid
@@ -72,6 +74,10 @@ def run(settings: ProcessorSettings) -> None:
         server.shutdown()
 
 
+class ClockSetBack(Exception):
+    """The time of day went backwards."""
+
+
 class Processor:
     """Everything that one process holds."""
 
@@ -97,6 +103,7 @@ class Processor:
         self.report = Report(featureset, self._assignment, self._source)
         self._behind = False
         self._committed_ms = 0
+        self._looked_at_ms = 0
         self._awake = time.monotonic()
         """When the main loop last came back from waiting for events."""
 
@@ -114,6 +121,7 @@ class Processor:
                 self._take_records(partition, records)
             self._producer.poll(0)
             now = now_ms()
+            self._look_at_clock(now)
             for flushed in self._assignment.step(now, behind=self._behind):
                 self.report.flushed(flushed)
             self._assignment.retry(now)
@@ -289,6 +297,14 @@ class Processor:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignment.dropped([p.partition for p in partitions])
         consumer.incremental_unassign(partitions)
+
+    def _look_at_clock(self, now: int) -> None:
+        """What waits for a time of day would wait for as long as the clock was set back, so everything begins anew."""
+        if now < self._looked_at_ms - _CLOCK_STEP_MS:
+            sentence = f"the clock was set back by {(self._looked_at_ms - now) / 1000:.0f} s"
+            self._assignment.begin_anew(ClockSetBack(sentence), now)
+            self._committed_ms = 0
+        self._looked_at_ms = now
 
     def _watch_source(self, now: int) -> None:
         """A topic made anew or with another number of partitions stops all work on it (§6.3, §6.6)."""

@@ -23,12 +23,19 @@ class SourceWatch:
         self._source = source
         self._looked_ms = 0
         self._topic_id: str | None = None
+        self.away: str | None = None
+        """Why the topic could not be looked at the last time: there is nothing to process, and nothing to mend here."""
         self.problem: str | None = None
         """Why nothing of this topic may be processed."""
 
     def current(self) -> TopicInfo:
         """The topic as it is now. Raises KafkaException if it is missing or Kafka does not answer."""
-        info = describe_topic(self._admin, self._source.topic)
+        try:
+            info = describe_topic(self._admin, self._source.topic)
+        except KafkaException as error:
+            self.away = self.why_not(error)
+            raise
+        self.away = None
         self.problem = self._judge(info)
         return info
 
@@ -40,7 +47,7 @@ class SourceWatch:
 
     def look(self, now_ms: int) -> str | None:
         """Looks at the topic every now and then; returns why work on it has to stop."""
-        if now_ms - self._looked_ms >= _LOOK_MS:
+        if abs(now_ms - self._looked_ms) >= _LOOK_MS:
             self._looked_ms = now_ms
             try:
                 self.current()
