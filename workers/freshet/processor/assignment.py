@@ -130,8 +130,8 @@ class Assignment:
         """Stops every partition, and takes all of ours over again soon."""
         for partition in list(self.runners):
             self.stop(partition, why, now_ms)
-        for waiting in self.waiting.values():
-            waiting.at_ms = min(waiting.at_ms, now_ms + waiting.wait_ms)
+        for partition, waiting in self.waiting.items():
+            waiting.at_ms = min(waiting.at_ms, now_ms + self._waited_ms[partition])
 
     def retry(self, now_ms: int) -> None:
         """Tries partitions whose wait is over, and begins with those that are rebuilt."""
