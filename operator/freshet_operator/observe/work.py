@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -66,4 +67,4 @@ def parse(body: bytes) -> Work | None:
 
 
 def _numbers(given: Any) -> frozenset[int]:
-    return frozenset(int(number) for number in given[:_MOST_PARTITIONS])
+    return frozenset(map(int, itertools.islice(given, _MOST_PARTITIONS)))  # a list, or what is known of each

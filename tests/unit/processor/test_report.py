@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ from prometheus_client import REGISTRY
 from freshet.processor.assignment import Waiting
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.report import Report
+from freshet_operator.observe.work import parse
 
 
 def runner(position: int, complete: bool = True) -> Any:
@@ -24,7 +26,7 @@ def value(name: str, **labels: str) -> float | None:
 
 def test_only_partitions_that_it_has_are_shown() -> None:
     assignment: Any = SimpleNamespace(runners={0: runner(90), 1: runner(95, complete=False)}, waiting={}, rebuilding={})
-    source: Any = SimpleNamespace(problem=None)
+    source: Any = SimpleNamespace(problem=None, away=None)
     report = Report(SimpleNamespace(name="reported"), assignment, source)  # type: ignore[arg-type]
     report.update(1_000, lambda _: 100)
     assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (10, 5)
@@ -34,6 +36,9 @@ def test_only_partitions_that_it_has_are_shown() -> None:
         0.5,
     )
     told = report.ready()[1]["rebuilding"]
+    work = parse(json.dumps(report.ready()[1]).encode())
+    assert work is not None, "the operator reads this"
+    assert (work.owned, work.rebuilding) == ({0, 1}, {1})
     assert told == {"1": {"progress": 0.5, "eta_seconds": None, "sentence": "rebuilding partition 1: 50 %"}}
 
     assignment.runners = {0: runner(100)}
