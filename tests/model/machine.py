@@ -25,6 +25,8 @@ class Store(NamedTuple):
     offset: int
     values: tuple[Image | None, Image | None]
     filter: int
+    restoring: bool = False
+    """Whether only some of the states may be here."""
 
 
 class Resident(NamedTuple):
@@ -59,6 +61,8 @@ class Owner(NamedTuple):
     due: int
     """Entities whose output is due, one bit each."""
     flush: Flush | None
+    restore: tuple[int, ...] | None = None
+    """Entities whose states are still to be brought back; None: it is not restoring."""
 
 
 class Script(NamedTuple):
@@ -109,6 +113,8 @@ class Setting:
     evicts: bool = False
     ahead: bool = False
     """Events are applied while a flush is under way."""
+    checkpoint: int = 0
+    """The log is gone below it, and whoever finds no states brings back those of this offset. 0: there is none."""
     expiries: int = 0
     """With these only S4 is asked: an expired state is lost by intent."""
 
@@ -155,11 +161,34 @@ class Machine:
         return max(tokens) + 1
 
     def take_over(self, store: Store, token: int, committed: int) -> tuple[Store, Owner]:
-        """A new token, seq 0, the offset as it stands."""
+        """A new token, seq 0, the offset as it stands; or the beginning of a restoring."""
+        if self.setting.checkpoint and (store.token == 0 or store.restoring):
+            return self._begin_restoring(store, token)
         seq = 0 if Rule.TOKEN in self.on else store.seq
         store = store._replace(token=token, seq=seq)
         position = store.offset if Rule.START_FROM_STORE in self.on else committed
         return store, Owner(token, seq, store.offset, position, NOTHING, store.filter, 0, None)
+
+    def _begin_restoring(self, store: Store, token: int) -> tuple[Store, Owner]:
+        """Without the rule nothing tells that states are missing."""
+        at = self.setting.checkpoint
+        marked = Rule.RESTORING in self.on
+        store = Store(token, 0, 0 if marked else at, store.values, 0 if marked else self._filter(at), marked)
+        return store, Owner(token, 0, store.offset, at, NOTHING, self._filter(at), 0, None, BOTH)
+
+    def _filter(self, offset: int) -> int:
+        """The duplicate filter of all events below an offset."""
+        return sum(1 << o for o in range(offset) if self.log.id[o] == o)
+
+    def next_restore(self, owner: Owner) -> Script:
+        """The next step of a restoring: a state, or, last of all, the filter and the offset."""
+        at = self.setting.checkpoint
+        if owner.restore:
+            entity = owner.restore[0]
+            image = self.log.expected(entity, at)
+            write = None if image is None else (entity, image)
+            return Script(owner.token, owner.seq, owner.offset, write, None, None)
+        return Script(owner.token, owner.seq, owner.offset, None, at, self._filter(at))
 
     def believes(self, store: Store, token: int, seq: int, offset: int) -> bool:
         """Whether progress is what somebody expects. Without any token there is no progress, which nobody expects."""
@@ -236,10 +265,13 @@ class Machine:
         offset = store.offset if m.to is None else m.to
         kept = store.filter if m.filter is None else m.filter
         seq = store.seq + 1 if Rule.SEQ in self.on else 0
-        return True, Store(store.token, seq, offset, values, kept)
+        return True, Store(store.token, seq, offset, values, kept, store.restoring and m.to is None)
 
     def acknowledged(self, owner: Owner, m: Script) -> Owner:
         """The owner goes on to the next step."""
+        if owner.restore is not None:
+            offset = m.offset if m.to is None else m.to
+            return owner._replace(seq=m.seq + 1, offset=offset, restore=owner.restore[1:] if owner.restore else None)
         flush = owner.flush
         assert flush is not None
         over = len(flush.writes) <= 1 and (flush.sent or Rule.OUTPUTS_FIRST in self.on)

@@ -28,6 +28,8 @@ class Rule(StrEnum):
     """§6.5: a load that meets another progress is not used."""
     START_FROM_STORE = "start_from_store"
     """§6.5: consuming begins at the store's offset, not at Kafka's committed one."""
+    RESTORING = "restoring"
+    """§6.6: a store into which states are being brought back says so until all are there."""
     DROP_ON_DOUBT = "drop_on_doubt"
     """§6.6: after a refusal or a lost reply nothing goes on under the old token."""
     IDLE_CHECK = "idle_check"
@@ -52,7 +54,8 @@ PLACES: dict[Rule, str] = {
     Rule.SEQ: "stores.fence:PartitionFence.prepare",
     Rule.OFFSET_LAST: "processor.partition:PartitionOwner.begin_flush",
     Rule.CHECKED_LOADS: "stores.fence:PartitionFence.load",
-    Rule.START_FROM_STORE: "processor.partition:PartitionOwner.take_over",
+    Rule.START_FROM_STORE: "processor.partition:PartitionOwner.start",
+    Rule.RESTORING: "stores/take_over.lua",
     Rule.DROP_ON_DOUBT: "stores.fence:PartitionFence.send",
     Rule.IDLE_CHECK: "stores.fence:PartitionFence.check",
     Rule.OUTPUTS_FIRST: "processor.outputs:Outputs.held_from",

@@ -28,6 +28,9 @@ SHORT: dict[str, dict[str, Any]] = {
     "closed tiles": {"events": "XXX", "tiles": "010"},
     "eviction, events taken during a flush": {"events": "XX", "evicts": True, "ahead": True},
     "two primaries": {"events": "XY", "two_primaries": True},
+    "restoring": {"events": "XYX", "checkpoint": 2},
+    "restoring, a script is late": {"events": "XYXY", "checkpoint": 2, "forgets": 0, "losses": 2},
+    "restoring, duplicates": {"events": "XYXY", "repeats": ((3, 1),), "checkpoint": 2},
     "expiry": {**_FRONTS, "forgets": 0, "expiries": 2},
 }
 LONG: dict[str, dict[str, Any]] = {
@@ -55,6 +58,7 @@ WITHOUT: dict[Rule, dict[str, Any]] = {
     Rule.OFFSET_LAST: {"forgets": 0},
     Rule.CHECKED_LOADS: {},
     Rule.START_FROM_STORE: {},
+    Rule.RESTORING: {"events": "XYX", "checkpoint": 2, "forgets": 0},
     Rule.DROP_ON_DOUBT: {"losses": 1},
     Rule.IDLE_CHECK: {},
     Rule.OUTPUTS_FIRST: {"forgets": 0, "outputs": True},
