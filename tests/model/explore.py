@@ -131,8 +131,8 @@ class Explorer:
     def _work(self, s: State, i: int, owner: Owner, name: str, where: str) -> Iterator[Step]:
         m = self.machine
         if owner.restore is not None:
-            script = m.next_restore(owner)
-            yield from self._script(s, i, owner, script, f"{name} restores: {_write(script)}{where}")
+            restored = m.next_restore(owner)
+            yield from self._script(s, i, owner, restored, f"{name} restores: {_write(restored)}{where}")
             return
         if owner.position < m.log.end and (owner.flush is None or self.setting.ahead):
             taken = m.take(s.store, owner)
@@ -207,10 +207,10 @@ class Explorer:
                 token = token + 1 if Rule.TOKEN in m.on else store.token + 1
                 store, owner = m.take_over(store, token, committed)
             elif owner.restore is not None:
-                script = m.next_restore(owner)
-                done, store = m.execute(store, script)
-                done = done or (self.setting.again and _is_done(store, script))
-                owner = m.acknowledged(owner, script) if done else m.refused(store, owner)
+                restored = m.next_restore(owner)
+                done, store = m.execute(store, restored)
+                done = done or (self.setting.again and _is_done(store, restored))
+                owner = m.acknowledged(owner, restored) if done else m.refused(store, owner)
             elif owner.flush is not None:
                 script = m.next_script(owner)
                 if script is None or (not owner.flush.sent and Rule.OUTPUTS_FIRST in m.on):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,15 +12,22 @@ from confluent_kafka import Producer
 
 from freshet.processor.outputs import OutputFailed, Outputs
 from freshet.processor.partition import Limits, PartitionOwner
+from freshet.processor.rebuild import Rebuild
+from freshet.processor.restore import Restore
 from freshet.spec import naming
 from freshet.stores import fence as fences
 from freshet.stores import scripts
 from freshet.stores.fence import PartitionFence, Refused, Script, StoreDown, StoreFull
 from freshet.stores.redis import Client
+from freshet.stores.states import Snapshot
 from tests.model.world import COMPILED, FEATURESET, START_MS, Broker, World
 
 Failure = (Refused, StoreDown, StoreFull, OutputFailed)
 _TOPIC_ID = "topic"
+
+
+class Died(Exception):
+    """The process is killed where it is."""
 
 
 @dataclass
@@ -58,6 +66,7 @@ class Variant:
     """After a failure it goes on under the token that it had."""
     checks_idle: bool = True
     takes_over_twice: bool = False
+    marks_restoring: bool = True
     commits_to_kafka: bool = False
     """Consuming begins at what was committed to Kafka."""
 
@@ -75,6 +84,8 @@ class Process:
     scripts: list[Script] = field(default_factory=list)
     late: list[Script] = field(default_factory=list)
     committed: int = 0
+    meanwhile: Callable[[], None] = lambda: None
+    """What happens between the scripts of a restoring; it may raise Died."""
 
     def take_over(self, token_of: PartitionFence | None = None) -> None:
         """§6.5; after a failure the process is idle again."""
@@ -87,17 +98,37 @@ class Process:
         owner = self.variant.owner(FEATURESET, 0, fence, outputs, compiled=COMPILED, limits=self.limits)
         self.router.twice = self.variant.takes_over_twice and bool(self.world.copy(self.router.old))
         try:
-            taken = owner.claim(_TOPIC_ID)
-            if taken.created:
-                fence.send(fence.prepare([], move_to=0, complete=False))
-            owner.start(taken.duplicates_index, self.world.log.end)
-        except Failure:
+            if self.variant.marks_restoring or self.world.saved is None:
+                taken = owner.claim(_TOPIC_ID)
+            else:
+                taken = fence.take_over(self.world.saved.checkpoint.offset, _TOPIC_ID)
+            index = self._build(fence) if taken.created else taken.duplicates_index
+            owner.start(index, self.world.log.end)
+        except (*Failure, Died):
             return
         finally:
             self.router.twice = False
         if self.variant.commits_to_kafka:
             owner.position = self.committed
         self.owner = owner
+
+    def _build(self, fence: PartitionFence) -> bytes | None:
+        """From the checkpoint, or else from the beginning; returns the filter's index."""
+        saved = self.world.saved
+        if saved is None:
+            fence.send(fence.prepare([], move_to=0, complete=False))
+            return None
+
+        def send(script: Script) -> Future[None]:
+            self.meanwhile()
+            fence.send(script)
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
+
+        restore = Restore(fence, COMPILED.layout, send, Rebuild(), keys=1)
+        restore.run(cast(Snapshot, saved), saved.checkpoint.offset, self.world.log.end, self.now_ms())
+        return saved.checkpoint.duplicates_index
 
     def crash(self) -> None:
         """Memory is gone; what it sent to Kafka and was not acknowledged may or may not have arrived."""

@@ -33,8 +33,10 @@ KINDS = {
     "quick outputs": Kind(acknowledges=True, events=4, keys=2, steps=40),
     "two primaries": Kind(trouble=_ALL | {"old primary"}),
     "erasure": Kind(events=10, keys=2, erases=True),
+    "restoring": Kind(trouble=_ALL | {"lose all"}, events=8),
     "expiry": Kind(trouble=frozenset({"crash", "late", "lost reply", "ahead", "expire"}), events=12),
 }
+_RESTORES = Kind(trouble=frozenset({"crash", "lose all"}), acknowledges=True, events=6)
 _FORGETS = Kind(trouble=frozenset({"fall back"}), acknowledges=True, events=4, keys=2, steps=40)
 FOUND_BY_WALKS = {
     Rule.COMPARE: Kind(),
@@ -44,6 +46,7 @@ FOUND_BY_WALKS = {
     Rule.CHECKED_LOADS: _FORGETS,
     Rule.START_FROM_STORE: Kind(),
     Rule.IDLE_CHECK: _FORGETS,
+    Rule.RESTORING: _RESTORES,
     Rule.OUTPUTS_FIRST: Kind(),
     Rule.OUTPUTS_OF_SKIPPED: Kind(),
     Rule.FILTER_WITH_OFFSET: Kind(),

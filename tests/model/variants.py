@@ -107,6 +107,10 @@ def _start_from_store(_: Patch) -> Variant:
     return Variant(commits_to_kafka=True)
 
 
+def _restoring(_: Patch) -> Variant:
+    return Variant(marks_restoring=False)
+
+
 def _drop_on_doubt(_: Patch) -> Variant:
     return Variant(keeps_token=True)
 
@@ -208,6 +212,7 @@ _VARIANTS: dict[Rule, Callable[[Patch], Variant]] = {
     Rule.OFFSET_LAST: _offset_last,
     Rule.CHECKED_LOADS: _checked_loads,
     Rule.START_FROM_STORE: _start_from_store,
+    Rule.RESTORING: _restoring,
     Rule.DROP_ON_DOUBT: _drop_on_doubt,
     Rule.IDLE_CHECK: _idle_check,
     Rule.OUTPUTS_FIRST: _outputs_first,

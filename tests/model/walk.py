@@ -10,7 +10,7 @@ import redis
 
 from freshet.processor.partition import Limits, SourceChanged, SourceTruncated
 from freshet.spec import naming
-from tests.model.process import Process, Router, Variant, clock, execute_late
+from tests.model.process import Died, Process, Router, Variant, clock, execute_late
 from tests.model.world import KEYS, Event, Log, World, Wrong
 
 
@@ -81,12 +81,17 @@ class _Walker:
             (self._expire, world.expires),
             (self._crash, "crash" in kind.trouble),
             (self._ahead, "ahead" in kind.trouble),
+            (self._save, "lose all" in kind.trouble),
+            (self._lose_all, "lose all" in kind.trouble),
         ]
         self.trouble = [(step, rng.choice([0.2, 1, 3])) for step, possible in steps if possible]
         self.calm = rng.choice([0.5, 0.8, 0.95]) if self.trouble else 1.0
         self.losses = rng.choice([0, 0.1, 0.4]) if "lost reply" in kind.trouble else 0.0
         self.changes = rng.choice([0.5, 0.2, 0.05])
         self.process = self.processes[0]
+        for process in self.processes:
+            process.meanwhile = self._meanwhile
+        self.nested = self.finishing = False
 
     def step(self) -> None:
         """One thing happens."""
@@ -102,12 +107,16 @@ class _Walker:
             steps, weights = zip(*self.trouble, strict=True)
             rng.choices(steps, weights)[0](process)
         self.router.to_old = False
+        self._note()
+
+    def _note(self) -> None:
         now = self.world.copy(self.world.client)
         if now != self.copies[-1]:
             self.copies.append(now)
 
     def finish(self) -> None:
         """S3: one process goes on alone. Raises Wrong."""
+        self.finishing = True
         process = self.rng.choice(self.processes)
         process.finish()
         self.world.check()
@@ -154,6 +163,30 @@ class _Walker:
 
     def _crash(self, process: Process) -> None:
         process.crash()
+
+    def _save(self, _: Process) -> None:
+        self.world.save()
+
+    def _lose_all(self, _: Process) -> None:
+        self.world.put_back(self.world.client, {})
+
+    def _meanwhile(self) -> None:
+        """Between the scripts of a restoring: the process dies, another one takes over, the store falls back."""
+        self._note()
+        self.world.check()
+        if self.nested or self.finishing:
+            return
+        chance = self.rng.random()
+        self.nested = True
+        try:
+            if chance < 0.1:
+                raise Died
+            if chance < 0.2:
+                self.rng.choice(self.processes).take_over()
+            elif chance < 0.3:
+                self._fall_back(self.process)
+        finally:
+            self.nested = False
 
     def _ahead(self, process: Process) -> None:
         """Takes events while its flush is under way, or looks at progress."""

@@ -7,10 +7,11 @@ often. A sum over a long window says the same of the tiles.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import redis
@@ -22,6 +23,8 @@ from freshet.processor.records import Records
 from freshet.spec import naming
 from freshet.spec.load import parse_featureset
 from freshet.stores.fence import Progress
+from freshet.stores.online_view import OnlineView
+from freshet.stores.states import Checkpoint, StoredState
 
 KEYS = ("X", "Y", "Z")
 START_MS = 1_767_225_600_000
@@ -152,6 +155,24 @@ class Broker:
         return 0
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint of the partition; stands for `freshet.stores.states.Snapshot` too."""
+
+    checkpoint: Checkpoint
+    stored: tuple[StoredState, ...]
+    minutes: tuple[tuple[int, bytes], ...]
+
+    def states(self, _now_ms: int, count: int) -> Iterator[list[StoredState]]:
+        """The states, in parts."""
+        for begin in range(0, len(self.stored), count):
+            yield list(self.stored[begin : begin + count])
+
+    def buckets(self) -> Iterator[tuple[int, bytes]]:
+        """The duplicate filter."""
+        yield from self.minutes
+
+
 class World:
     """The partition's store, seen as its readers see it."""
 
@@ -162,6 +183,22 @@ class World:
         self.tag = naming.tag(name, FEATURESET.name, FEATURESET.definition.revision, 0)
         self.expires = expires
         self.sent = Sent()
+        self.saved: Saved | None = None
+
+    def save(self) -> None:
+        """Takes a checkpoint if the store has got further than the last one."""
+        view = OnlineView(self.client, self.tag)
+        marks = view.marks()
+        if marks is None or marks.progress.restoring or not marks.progress.offset:
+            return
+        if self.saved is not None and marks.progress.offset <= self.saved.checkpoint.offset:
+            return
+        found = [(key, blob) for key, blob in zip(KEYS, view.states(KEYS, marks), strict=True) if blob is not None]
+        offsets, _ = COMPILED.layout.peek([blob for _, blob in found])
+        stored = [StoredState(k, o, None, blob) for (k, blob), o in zip(found, offsets.tolist(), strict=True)]
+        checkpoint = Checkpoint(UUID(int=1), marks.progress.offset, marks.duplicates_index)
+        minutes = [(minute, view.bucket(minute, marks)) for minute in marks.buckets]
+        self.saved = Saved(checkpoint, tuple(stored), tuple(minutes))
 
     def copy(self, client: redis.Redis) -> Copy:
         """All that is stored of the partition."""

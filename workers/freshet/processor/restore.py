@@ -11,9 +11,6 @@ from freshet.processor.rebuild import Rebuild
 from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence, Script
 from freshet.stores.states import Snapshot, StoredState
 
-_KEYS = 200
-"""States of one script: it blocks the store for about a millisecond."""
-
 Send = Callable[[Script], Future[None]]
 """Sends a script where all scripts are sent, in order."""
 
@@ -21,11 +18,13 @@ Send = Callable[[Script], Future[None]]
 class Restore:
     """One restoring: from a partition that is marked as `restoring` to one that is at the checkpoint's offset."""
 
-    def __init__(self, fence: PartitionFence, layout: Layout, send: Send, rebuild: Rebuild) -> None:
+    def __init__(self, fence: PartitionFence, layout: Layout, send: Send, rebuild: Rebuild, *, keys: int = 200) -> None:
+        """`keys` are the states of one script: 200 block the store for about a millisecond."""
         self._fence = fence
         self._layout = layout
         self._send = send
         self._rebuild = rebuild
+        self._keys = keys
         self._under_way: Future[None] | None = None
 
     def run(self, snapshot: Snapshot, offset: int, log_end: int, now_ms: int) -> None:
@@ -42,7 +41,7 @@ class Restore:
             self._next([], DuplicateWrite({}, [], index))
             for minute, data in snapshot.buckets():
                 self._next([], DuplicateWrite({minute: data}, [], index))
-        for writes in self._writes(snapshot.states(now_ms, _KEYS), log_end, now_ms):
+        for writes in self._writes(snapshot.states(now_ms, self._keys), log_end, now_ms):
             self._next(writes)
             self._rebuild.restored(len(writes))
         self._settle()
