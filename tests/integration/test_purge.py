@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 from freshet.cli import app
 from freshet.dev.servers import EmbeddedValkey
 from freshet.spec import naming
+from freshet.stores.postgres import connect as connect_postgres
+from freshet.stores.postgres import migrate
 from freshet.stores.purge import Purge, StillWritten
 from freshet.stores.redis import Client, connect, execute
+from freshet.stores.states import States
 from tests.valkey_cluster import valkey_cluster
 
 pytestmark = pytest.mark.server
@@ -118,3 +121,21 @@ def test_the_command(valkey: EmbeddedValkey, namespace: str, monkeypatch: pytest
         assert told in result.output
         assert "secret" not in result.output
     client.close()
+
+
+def test_checkpoints_go_too_if_asked(tmp_path: Path, database: str) -> None:
+    migrate(database)
+    owners = [f"shop/clicks/{revision}" for revision in (REVISION, OTHER)]
+    with connect_postgres(database) as connection:
+        for owner in owners:
+            connection.execute(
+                "INSERT INTO checkpoints VALUES (%s, 0, gen_random_uuid(), 5, NULL, now())",
+                (owner,),
+            )
+            connection.execute("INSERT INTO entity_states VALUES (%s, 0, 'a', 5, NULL, 'x')", (owner,))
+    with EmbeddedValkey(tmp_path) as server:
+        options = ["--featureset", "shop/clicks", "--revision", REVISION, "--partitions", "3", "--redis", server.url]
+        result = CliRunner().invoke(app, ["purge", *options, "--postgres", database])
+    assert result.exit_code == 0, result.output
+    assert "checkpoints of 1 states deleted" in result.output
+    assert [States(database).latest(owner, 0) is None for owner in owners] == [True, False]

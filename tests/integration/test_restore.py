@@ -13,7 +13,9 @@ import redis
 from confluent_kafka import TopicPartition
 
 from freshet.dev.servers import EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey
+from freshet.engine.layout import FORMAT
 from freshet.stores.kafka import admin
+from freshet.stores.postgres import connect
 from freshet.stores.states import States
 from tests.integration.history import History
 from tests.integration.system import PARTITIONS, Load, System
@@ -54,6 +56,12 @@ def run_for(system: System, seconds: float, seed: int = 1) -> None:
     time.sleep(seconds)
     load.stop()
     system.wait_processed()
+
+
+def _make_format(history: History, number: int) -> None:
+    """As if another version had written the states."""
+    with connect(history.database) as connection:
+        connection.execute("UPDATE entity_states SET state = set_byte(state, 0, %s)", (number,))
 
 
 def flush(system: System) -> None:
@@ -160,6 +168,24 @@ def test_killed_in_the_middle_of_restoring(system: System, history: History) -> 
             assert dying.wait(timeout=60) == -signal.SIGKILL
     assert any(p is not None and p.restoring for p in system.progress())
     system.processor()
+    system.wait_processed()
+    system.assert_exact(logs)
+
+
+def test_states_of_the_format_before_are_read_and_those_of_no_known_one_are_told(
+    system: System, history: History
+) -> None:
+    system.processor()
+    run_for(system, 2)
+    taken = history.checkpoint()
+    logs = system.logs()
+    truncate(system, [one.offset for one in taken.values()])  # type: ignore[union-attr]
+    _make_format(history, 9)
+    flush(system)
+    until(lambda: "a state of format 9" in system.log().read_text())
+    time.sleep(1)
+    assert not any(p is not None and p.complete for p in system.progress())
+    _make_format(history, FORMAT - 1)
     system.wait_processed()
     system.assert_exact(logs)
 

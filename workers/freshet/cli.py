@@ -237,13 +237,16 @@ def purge(
     redis: Annotated[
         str, typer.Option(envvar="FRESHET_REDIS", help="The online store.", show_default=False, show_envvar=True)
     ],
+    postgres: Annotated[
+        str | None, typer.Option(envvar="FRESHET_POSTGRES", help="History: its checkpoints go too.", show_default=False)
+    ] = None,
     rate: Annotated[int, typer.Option(min=10, help="Most keys a second that are deleted.")] = 5000,
 ) -> None:
     """Delete the online keys of a revision whose processors have ended. May be repeated and interrupted."""
     from freshet.dev.purge import purge as run_purge
 
     with _told():
-        run_purge(featureset, revision, partitions, redis, rate, console)
+        run_purge(featureset, revision, partitions, redis, postgres, rate, console)
 
 
 @app.command()

@@ -46,7 +46,6 @@ def log(start: int, end: int = 100, horizon: int | None = None) -> LogBounds:
         (None, log(50), None, Recorded(7, 60), Origin(7, history_until=50)),
         (None, log(50), None, Recorded(7, 45), Origin(50)),
         (None, log(50), None, None, Origin(50)),
-        (None, log(0), at(130), None, Origin(0)),
         # Nothing reaches.
         (40, log(60), None, None, "stop"),
         (40, log(60), None, Recorded(41, 70), "stop"),
@@ -54,6 +53,7 @@ def log(start: int, end: int = 100, horizon: int | None = None) -> LogBounds:
         (140, log(60), None, Recorded(10, 59), "stop"),
         (None, log(50), at(30), None, "stop"),
         (None, log(50), at(130), None, "stop"),
+        (None, log(0), at(130), None, "stop"),
     ],
 )
 def test_where_states_go_on_from(

@@ -61,6 +61,8 @@ def origin(
         return _reach(stored, log, recorded) or _gap(partition, stored, False, log, recorded, skip_gaps)
     if checkpoint is not None:
         found = _reach(checkpoint.offset, log, recorded)
+        if checkpoint.offset > log.end:
+            return _gap(partition, checkpoint.offset, True, log, recorded, skip_gaps)
         if found is not None:
             return Origin(found.offset, True, found.history_until)
     if log.enough is not None:
@@ -91,8 +93,8 @@ def _gap(partition: int, offset: int, restore: bool, log: LogBounds, recorded: R
     if offset > log.end:
         raise SourceTruncated(
             f"partition {partition}: {what} is at offset {offset}, but the topic ends at {log.end}: it lost records "
-            "that are in the states. Restore the topic, or free the revision's keys and checkpoints (freshet purge) to "
-            "build the states from what the topic has"
+            "that are in the states. Restore the topic, or free the revision's keys and checkpoints "
+            "(freshet purge --postgres) to build the states from what the topic has"
         )
     if skip:
         return Origin(log.start, restore, lost=log.start - offset)

@@ -121,6 +121,13 @@ class States:
             found = _latest(connection, owner, partition)
             yield None if found is None else Snapshot(connection, owner, partition, found)
 
+    def forget(self, owner: str) -> int:
+        """Deletes all checkpoints of a revision; returns how many states they held."""
+        with _told(), connect(self._url, statement_ms=_LONG_MS) as connection:
+            connection.execute("DELETE FROM checkpoints WHERE owner = %s", (owner,))
+            connection.execute("DELETE FROM checkpoint_buckets WHERE owner = %s", (owner,))
+            return connection.execute("DELETE FROM entity_states WHERE owner = %s", (owner,)).rowcount
+
     def writer(self) -> Writer:
         """A connection that writes checkpoints."""
         with _told():
