@@ -17,6 +17,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from freshet.dev.http import NOT_ANSWERED, Answer, Connection
+from freshet.spec.headers import CONTROL, ERASE
 from tests.chaos import stream
 
 _TICK_SECONDS = 0.05
@@ -25,6 +26,10 @@ _ANSWER_SECONDS = 15.0
 _PAUSE_SECONDS = 0.3
 _POISON = 0.01
 """Share of requests that are followed by a poisonous record of a foreign producer."""
+
+
+_ERASURES = 0.01
+"""The same for a record that erases a user."""
 
 
 class Outcome(Enum):
@@ -106,13 +111,16 @@ class Driver:
             self._halt.wait(_TICK_SECONDS)
 
     def _poison(self) -> None:
+        if self._rng.random() < _ERASURES:
+            headers: list[tuple[str, str | bytes | None]] = [(CONTROL, ERASE)]
+            self._producer.produce(self._topic, key=stream.erased(self._rng), headers=headers, on_delivery=_sent)
         if self._rng.random() < _POISON:
             value = stream.poison(self._rng)
             self._producer.produce(self._topic, key=f"k{self._rng.random()}", value=value, on_delivery=self._delivered)
         self._producer.poll(0)
 
     def _delivered(self, error: Any, message: Any) -> None:
-        assert error is None, f"the foreign producer failed: {error}"
+        _sent(error, message)
         self.account.poison.append(message.value() or b"")
 
     def _guarded(self, index: int) -> None:
@@ -156,6 +164,10 @@ class Driver:
         with self._lock:
             self.account.outcomes[number] = outcome
             self.account.answers[what] += 1
+
+
+def _sent(error: Any, _message: Any) -> None:
+    assert error is None, f"the foreign producer failed: {error}"
 
 
 def judge(answer: Answer) -> Outcome:

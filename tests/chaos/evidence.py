@@ -12,6 +12,7 @@ import numpy as np
 
 from freshet.dev.oracle.log import Log
 from freshet.dev.topic_log import Raw, log_of_records
+from freshet.engine.control import Erase, mark_of
 from freshet.spec.definition import Definition
 from freshet.spec.partitioning import partition_of
 from tests.chaos.driver import Account
@@ -46,7 +47,9 @@ def logs_of(raw: list[Message], definition: Definition) -> dict[int, Log]:
     """The source topic as the oracle wants it."""
     parts: dict[int, list[Raw]] = {p: [] for p in range(PARTITIONS)}
     for message in raw:
-        parts[message.partition].append(Raw(message.offset, message.broker_ms, message.value or b""))
+        mark = mark_of(message.key, message.value, message.headers)
+        erases = mark.entity if isinstance(mark, Erase) else None
+        parts[message.partition].append(Raw(message.offset, message.broker_ms, message.value or b"", erases))
     with duckdb.connect(config={"threads": 1}) as database:
         database.execute("SET TimeZone = 'UTC'")
         logs = {p: log_of_records(records, definition, database) for p, records in parts.items()}

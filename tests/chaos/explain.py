@@ -71,8 +71,10 @@ def without(log: Log, run: Ints) -> Log:
 
 def doubled(log: Log, run: Ints) -> Log:
     """The log as if some records stood in it twice, each time as an event of its own."""
-    more = _take(log, np.sort(np.concatenate([np.arange(len(log)), run])))
-    return replace(more, event_ids=[None] * len(more))
+    every = np.concatenate([np.arange(len(log)), run])
+    order = np.argsort(every, kind="stable")
+    ids = [log.event_ids[every[i]] if i < len(log) else None for i in order.tolist()]
+    return replace(_take(log, every[order]), event_ids=ids)
 
 
 def _take(log: Log, at: Ints) -> Log:

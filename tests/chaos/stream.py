@@ -42,6 +42,11 @@ def _event(rng: random.Random, event_id: str, now_ms: int) -> dict[str, Any]:
     return event
 
 
+def erased(rng: random.Random) -> str:
+    """A user to be forgotten: none of the busiest, who are watched."""
+    return f"user_{rng.randrange(30, USERS)}"
+
+
 def poison(rng: random.Random) -> bytes:
     """What ingest would never let through and a foreign producer may write."""
     return rng.choice([b"{broken", b"[1, 2]", b"", b"\xff\xfe", b"null", b'{"user_id": "user_1"}', b'{"user_id": ""}'])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, TopicPartition
 
+from freshet.engine.control import Headers
 from freshet.runtime.settings import KafkaSettings
 from freshet.stores import kafka
 
@@ -20,7 +21,12 @@ class Message(NamedTuple):
     offset: int
     broker_ms: int
     value: bytes | None
-    headers: dict[str, str]
+    key: bytes | None
+    headers: Headers
+
+    def header(self, name: str) -> str | None:
+        """A header's text; None where there is none."""
+        return next(((value or b"").decode() for found, value in self.headers if found == name), None)
 
 
 def read(settings: KafkaSettings, topic: str) -> list[Message]:
@@ -42,11 +48,11 @@ def read(settings: KafkaSettings, topic: str) -> list[Message]:
                     found.append(_message(message))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
-        return sorted(found)
+        return sorted(found, key=lambda message: message[:2])
     finally:
         client.close()
 
 
 def _message(message: Any) -> Message:
-    headers = {name: (value or b"").decode() for name, value in message.headers() or []}
-    return Message(message.partition(), message.offset(), message.timestamp()[1], message.value(), headers)
+    at = message.partition(), message.offset(), message.timestamp()[1]
+    return Message(*at, message.value(), message.key(), message.headers() or [])

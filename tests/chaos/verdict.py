@@ -100,16 +100,16 @@ def judge_letters(world: World, evidence: Evidence, verdict: Verdict) -> None:
     topic = world.featureset.source.topic
     letters: dict[tuple[int, int], int] = Counter()
     for letter in evidence.letters:
-        at = int(letter.headers["freshet-partition"]), int(letter.headers["freshet-offset"])
+        at = int(letter.header("freshet-partition") or -1), int(letter.header("freshet-offset") or -1)
         letters[at] += 1
         source = records.get(at)
-        if source is None or letter.headers["freshet-topic"] != topic or (letter.value or b"") != (source.value or b""):
+        if source is None or letter.header("freshet-topic") != topic or (letter.value or b"") != (source.value or b""):
             verdict.wrong.append(f"dead letter of {at}: not what the log has there: {letter.value!r}")
-        if not letter.headers.get("freshet-reason") or not letter.headers.get("freshet-sentence"):
+        if not letter.header("freshet-reason") or not letter.header("freshet-sentence"):
             verdict.wrong.append(f"dead letter of {at}: says no reason")
     definition = world.featureset.definition
     for p, log in evidence.logs.items():
-        for i in np.flatnonzero(~log.valid(definition)).tolist():
+        for i in np.flatnonzero(~log.valid(definition) & ~log.erase).tolist():
             if not letters.pop((p, int(log.offset[i])), 0):
                 verdict.lost.append(f"dead letter of {p}:{log.offset[i]}: there is none")
             verdict.looked["dead letters"] += 1
@@ -166,6 +166,10 @@ def judge_vectors(evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:
         verdict.looked["values of vectors"] += len(vectors) * len(columns)
     for p, log in evidence.logs.items():
         last = {log.keys[i]: int(log.offset[i]) for i in np.flatnonzero(log.accepted(definition)).tolist()}
+        for i, key in log.erasures():
+            if last.get(key, -1) < log.offset[i]:
+                last.pop(key, None)  # what was not told yet is not told any more
+        verdict.looked["erasures"] += len(log.erasures())
         behind = [(key, offset) for key, offset in last.items() if newest.get(key, 0) <= offset]
         verdict.lost += [f"{key}: its event {p}:{offset} is in no vector" for key, offset in behind]
 

@@ -1,0 +1,71 @@
+"""Faults come evenly, the same ones from the same seed, and never two of one target at once."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from tests.chaos import faults, store_cluster
+from tests.chaos.schedule import Applied, Deck, Fault, Steps, apply
+from tests.chaos.world import World
+
+ALL = [*faults.PROCESSES, *faults.KAFKA, *faults.PAIR, *store_cluster.FAULTS]
+
+
+class _World:
+    tended = 0
+
+    def tend(self) -> None:
+        self.tended += 1
+
+
+def test_names_are_different_and_every_fault_says_what_it_is() -> None:
+    assert len({fault.name for fault in ALL}) == len(ALL)
+    assert all(fault.steps.__doc__ for fault in ALL)
+
+
+def test_a_deck_is_even_and_follows_from_its_seed() -> None:
+    drawn = [fault.name for _ in range(30) for fault in Deck(ALL, random.Random(1)).draw(len(ALL))]
+    assert set(Counter(drawn).values()) == {30}
+    deck, again = Deck(ALL, random.Random(2)), Deck(ALL, random.Random(2))
+    assert deck.draw(50) == again.draw(50)
+    assert Deck(ALL, random.Random(3)).draw(50) != again.draw(50)
+
+
+def test_two_faults_of_one_target_never_overlap() -> None:
+    running: list[str] = []
+    most: Counter[str] = Counter()
+
+    def steps(_world: World, rng: random.Random) -> Steps:
+        target = "a" if rng.random() < 2 else ""
+        running.append(target)
+        most[target] = max(most[target], running.count(target))
+        yield 0.3
+        running.remove(target)
+        return "told"
+
+    def other(_world: World, _rng: random.Random) -> Steps:
+        yield 0.1
+        return None
+
+    world, done = _World(), list[Applied]()
+    drawn = [Fault("one", "a", steps), Fault("two", "a", steps), Fault("three", "b", other)]
+    apply(world, drawn, random.Random(1), lambda _: None, done)  # type: ignore[arg-type]
+    assert most["a"] == 1
+    assert Counter(one.fault.name for one in done) == {"one": 1, "two": 1, "three": 1}
+    assert all(one.ended > one.began for one in done)
+    assert {one.told for one in done if one.fault.target == "a"} == {"told"}
+    assert world.tended > 10
+
+
+def test_a_fault_that_cannot_mend_itself_is_an_error() -> None:
+    def steps(_world: World, _rng: random.Random) -> Steps:
+        yield 0.1
+        raise AssertionError("the replica does not follow")
+
+    done: list[Applied] = []
+    with pytest.raises(AssertionError, match="does not follow"):
+        apply(_World(), [Fault("one", "a", steps)], random.Random(1), lambda _: None, done)  # type: ignore[arg-type]
+    assert "not over" in str(done[0])
