@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmarks.results import publish
 
-NAMES = ("processor", "freshness", "serving", "ingest", "memory", "growth", "history", "rebuild")
+NAMES = ("processor", "freshness", "serving", "ingest", "memory", "growth", "history", "rebuild", "recorded")
 
 
 def main(chosen: list[str]) -> None:

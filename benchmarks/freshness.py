@@ -32,14 +32,14 @@ def measure() -> list[Figure]:
         serving = running.service("serving", OTHERS)
         ingest = running.service("ingest", OTHERS)
         stop = threading.Event()
-        load = threading.Thread(target=_load, args=(ingest, stop))
-        load.start()
+        loading = threading.Thread(target=load, args=(ingest, stop))
+        loading.start()
         try:
             time.sleep(_WARM_SECONDS)
-            waits = _probe(ingest, serving)
+            waits = probe(ingest, serving)
         finally:
             stop.set()
-            load.join()
+            loading.join()
     name = f"the project's promise at {RATE:,} events/s ({len(waits)} probes)"
     return [
         Figure("freshness.p50", float(np.percentile(waits, 50)), "ms", _LIMIT_MS, name),
@@ -55,7 +55,8 @@ def _post(connection: http.client.HTTPConnection, body: object) -> None:
         raise RuntimeError(f"ingest answered {answer.status}: {text[:300]!r}")
 
 
-def _load(ingest: Service, stop: threading.Event) -> None:
+def load(ingest: Service, stop: threading.Event) -> None:
+    """Posts RATE events a second until told to stop."""
     rng, number = random.Random(2), 0
     connection = http.client.HTTPConnection("127.0.0.1", ingest.port, timeout=30)
     begin = time.monotonic()
@@ -69,7 +70,8 @@ def _load(ingest: Service, stop: threading.Event) -> None:
         time.sleep(max(0.0, begin + number / RATE - time.monotonic()))
 
 
-def _probe(ingest: Service, serving: Service) -> list[float]:
+def probe(ingest: Service, serving: Service) -> list[float]:
+    """Milliseconds from each probe's 202 until a read shows it."""
     rng = random.Random(3)
     write = http.client.HTTPConnection("127.0.0.1", ingest.port, timeout=30)
     read = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=30)

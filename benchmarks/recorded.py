@@ -1,0 +1,81 @@
+"""What history costs the online path: the same load with and without a recorder that also takes checkpoints.
+
+recorded.p50, recorded.p99  from the 202 of an event until a read shows it, beside the same without a recorder
+recorded.busy               what the processor works for an event, beside the same without a recorder
+
+The recorder and PostgreSQL share the core of the servers, as the load does: on a cluster they have cores of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.freshness import RATE, load, probe
+from benchmarks.results import Figure
+from benchmarks.stack import MEASURED, OTHERS, pinned, stack
+from freshet.dev.servers import EmbeddedPostgres
+
+_WARM_SECONDS = 8
+_CHECKPOINT_SECONDS = "5"
+
+
+class _Seen(NamedTuple):
+    waits: list[float]
+    busy_us: float
+
+
+def measure() -> list[Figure]:
+    """Without, with, and without again: the mean of the two is the limit."""
+    before, recorded, after = _run(recorded=False), _run(recorded=True), _run(recorded=False)
+    figures = []
+    for share in (50, 99):
+        plain = (np.percentile(before.waits, share) + np.percentile(after.waits, share)) / 2
+        value = float(np.percentile(recorded.waits, share))
+        figures.append(
+            Figure(f"recorded.p{share}", value, "ms", float(plain), f"without a recorder, {RATE:,} events/s")
+        )
+    busy = (before.busy_us + after.busy_us) / 2
+    figures.append(Figure("recorded.busy", recorded.busy_us, "µs an event", busy, "without a recorder"))
+    return figures
+
+
+def _run(*, recorded: bool) -> _Seen:
+    with stack() as running:
+        processor = running.service("processor", MEASURED)
+        serving = running.service("serving", OTHERS)
+        ingest = running.service("ingest", OTHERS)
+        with pinned(OTHERS):
+            server = EmbeddedPostgres(running.folder / "postgres").start() if recorded else None
+        if server is not None:
+            settings = {"FRESHET_POSTGRES": server.url, "FRESHET_CHECKPOINT_SECONDS": _CHECKPOINT_SECONDS}
+            recorder = running.service("recorder", OTHERS, **settings)
+        stop = threading.Event()
+        loading = threading.Thread(target=load, args=(ingest, stop))
+        loading.start()
+        try:
+            time.sleep(_WARM_SECONDS)
+            busy, events = (processor.metric(name) for name in _COUNTERS)
+            waits = probe(ingest, serving)
+            busy, events = (processor.metric(name) - was for name, was in zip(_COUNTERS, (busy, events), strict=True))
+            if server is not None:
+                taken = recorder.metric("checkpointed_states_total")
+                assert taken > 0, "no checkpoint was taken"
+        finally:
+            stop.set()
+            loading.join()
+            if server is not None:
+                server.kill()
+    return _Seen(waits, 1e6 * busy / events)
+
+
+_COUNTERS = ("processor_busy_seconds_total", "events_processed_total")
+
+
+if __name__ == "__main__":
+    from benchmarks.results import publish
+
+    publish(measure(), partial=True)
