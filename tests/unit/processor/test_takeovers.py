@@ -1,0 +1,91 @@
+"""A partition whose states are still being brought back, or whose events come from the event log, is left alone."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+from types import SimpleNamespace
+from typing import Any, cast
+
+from freshet.processor.assignment import Assignment
+from freshet.processor.rebuild import Rebuild
+from freshet.processor.runner import Pace
+from freshet.processor.service import Processor
+from freshet.processor.takeover import Begun, Taking
+from freshet.stores.fence import Refused
+
+
+class Consumer:
+    """Remembers from where it was told to deliver."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+
+    def incremental_assign(self, places: list[Any]) -> None:
+        self.begun += [place.offset for place in places]
+
+    def incremental_unassign(self, places: list[Any]) -> None:
+        pass
+
+    pause = resume = incremental_unassign
+
+
+def make() -> tuple[Assignment, Consumer, list[Taking]]:
+    consumer, taken = Consumer(), []
+
+    def own(_: int) -> Taking:
+        owner: Any = SimpleNamespace(position=7, complete=False, reached=lambda offset: None)
+        taken.append(Taking(owner, Rebuild(), Future()))
+        return taken[-1]
+
+    return Assignment(cast(Any, consumer), "t", own, cast(Executor, None), Pace(), "clicks"), consumer, taken
+
+
+def test_while_states_come_back_the_partition_is_not_taken_over_again() -> None:
+    assignment, consumer, taken = make()
+    assignment.assigned([0], 0)
+    taken[0].begun.set_exception(Refused("another owner"))
+    for now in range(0, 60_000, 50):
+        assignment.retry(now)
+    assert len(taken) == 2
+    assert (list(assignment.rebuilding), assignment.waiting, assignment.runners) == ([0], {}, {})
+    taken[1].begun.set_result(Begun(taken[1].owner, None, 0))
+    assignment.retry(60_000)
+    assert (list(assignment.runners), consumer.begun[-1]) == ([0], 7)
+
+
+def test_waits_grow_until_states_are_back() -> None:
+    assignment, _, taken = make()
+    assignment.assigned([0], 0)
+    waits = []
+    now = 0
+    for _ in range(8):
+        taken[-1].begun.set_exception(Refused("again"))
+        assignment.retry(now)
+        waits.append(assignment.waiting[0].at_ms - now)
+        now = assignment.waiting[0].at_ms
+        assignment.retry(now)
+    assert waits == [100, 200, 400, 800, 1600, 3200, 5000, 5000]
+
+
+def test_a_partition_that_is_taken_away_stops_what_brings_its_states_back() -> None:
+    assignment, _, taken = make()
+    assignment.assigned([0], 0)
+    assignment.dropped([0])
+    assert taken[0].dropped.is_set()
+    assert not assignment.rebuilding
+
+
+def test_kafka_has_nothing_to_say_while_events_come_from_the_event_log() -> None:
+    """A paused partition may still tell of its end: taken for true, it would skip everything before."""
+    processor = Processor.__new__(Processor)
+    moved: list[object] = []
+    owner = SimpleNamespace(position=10, reached=moved.append)
+    runner = SimpleNamespace(backlog=object(), owner=owner, confirm=lambda offset: True)
+    restart = lambda *place: moved.append(place)  # noqa: E731
+    processor._assignment = cast(Any, SimpleNamespace(runners={0: runner}, restart=restart))
+    processor._reached_end(0, 500)
+    processor._take_partition(0, [cast(Any, SimpleNamespace(offset=lambda: 490))])
+    assert moved == []
+    runner.backlog = None
+    processor._reached_end(0, 500)
+    assert moved == [500]
