@@ -30,10 +30,6 @@ class History:
     def record(self, partition: int, begin: int, end: int) -> None:
         """Records a part of the source topic."""
         with connect(self.database) as connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS event_log_all PARTITION OF event_log "
-                "FOR VALUES FROM (MINVALUE) TO (MAXVALUE)"
-            )
             for offset, broker_ms, value in self.system._read(self.system.featureset.source.topic, partition, end):
                 if not begin <= offset < end:
                     continue

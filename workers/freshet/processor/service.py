@@ -24,7 +24,7 @@ from freshet.processor.outputs import Outputs
 from freshet.processor.partition import Compiled, Limits, PartitionOwner, SourceChanged, SourceTruncated
 from freshet.processor.records import Records
 from freshet.processor.report import Report
-from freshet.processor.runner import Pace
+from freshet.processor.runner import Pace, Runner
 from freshet.processor.source import SourceWatch
 from freshet.processor.takeover import History, Takeovers, Taking
 from freshet.runtime import logs, metrics
@@ -204,8 +204,13 @@ class Processor:
         for partition, part in parts.items():
             self._take_partition(partition, part)
 
-    def _take_partition(self, partition: int, messages: list[Message]) -> None:
+    def _consuming(self, partition: Any) -> Runner | None:
+        """The runner that takes what Kafka delivers of a partition; none while events come from elsewhere."""
         runner = self._assignment.runners.get(partition)
+        return None if runner is None or runner.backlog is not None else runner
+
+    def _take_partition(self, partition: int, messages: list[Message]) -> None:
+        runner = self._consuming(partition)
         if runner is None:
             return
         first: Any = messages[0].offset()
@@ -224,7 +229,7 @@ class Processor:
 
     def _reached_end(self, partition: Any, offset: Any) -> None:
         """The end of the log may lie beyond its last record: control records have offsets too."""
-        runner = self._assignment.runners.get(partition)
+        runner = self._consuming(partition)
         if runner is None:
             return
         if runner.confirm(offset):
