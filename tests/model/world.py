@@ -7,7 +7,7 @@ often. A sum over a long window says the same of the tiles.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -163,7 +163,7 @@ class Saved:
     stored: tuple[StoredState, ...]
     minutes: tuple[tuple[int, bytes], ...]
 
-    def states(self, _now_ms: int, count: int) -> Iterator[list[StoredState]]:
+    def states(self, _now_ms: int, count: int) -> Generator[list[StoredState], None, None]:
         """The states, in parts."""
         for begin in range(0, len(self.stored), count):
             yield list(self.stored[begin : begin + count])

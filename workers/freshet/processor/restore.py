@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 
 from freshet.engine.layout import Layout
 from freshet.processor.partition import SourceTruncated
@@ -41,29 +42,30 @@ class Restore:
             self._next([], DuplicateWrite({}, [], index))
             for minute, data in snapshot.buckets():
                 self._next([], DuplicateWrite({minute: data}, [], index))
-        for writes in self._writes(snapshot.states(now_ms, self._keys), log_end, now_ms):
-            self._next(writes)
-            self._rebuild.restored(len(writes))
+        # Closed whatever happens: a database connection in the middle of a COPY cannot end its transaction.
+        with closing(snapshot.states(now_ms, self._keys)) as parts:
+            for part in parts:
+                self._next(self._writes(part, log_end, now_ms))
+                self._rebuild.restored(len(part))
         self._settle()
         self._send(self._fence.prepare([], move_to=offset, complete=False)).result()
 
-    def _writes(self, parts: Iterator[list[StoredState]], log_end: int, now_ms: int) -> Iterator[list[EntityWrite]]:
-        for part in parts:
-            offsets, _ = self._layout.peek([state.blob for state in part])
-            if len(offsets) and int(offsets.max()) > log_end:
-                raise SourceTruncated(
-                    f"the checkpoint holds events up to offset {int(offsets.max())}, but the topic ends at {log_end}"
-                )
-            yield [
-                EntityWrite(
-                    state.key,
-                    state.blob,
-                    True,
-                    len(state.blob),
-                    None if state.expires_ms is None else max(1, state.expires_ms - now_ms),
-                )
-                for state in part
-            ]
+    def _writes(self, states: Sequence[StoredState], log_end: int, now_ms: int) -> list[EntityWrite]:
+        offsets, _ = self._layout.peek([state.blob for state in states])
+        if len(offsets) and int(offsets.max()) > log_end:
+            raise SourceTruncated(
+                f"the checkpoint holds events up to offset {int(offsets.max())}, but the topic ends at {log_end}"
+            )
+        return [
+            EntityWrite(
+                state.key,
+                state.blob,
+                True,
+                len(state.blob),
+                None if state.expires_ms is None else max(1, state.expires_ms - now_ms),
+            )
+            for state in states
+        ]
 
     def _next(self, writes: list[EntityWrite], duplicates: DuplicateWrite | None = None) -> None:
         """One script is on its way while the states of the next are read."""

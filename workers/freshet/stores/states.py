@@ -6,7 +6,7 @@ ones too, since applying skips what a state holds (design §6.2). The duplicate 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -84,8 +84,8 @@ class Snapshot:
                 if data is not None:
                     yield minute, data[0]
 
-    def states(self, now_ms: int, count: int) -> Iterator[list[StoredState]]:
-        """All states that can still be read at `now_ms`, `count` at a time. Raises HistoryDown."""
+    def states(self, now_ms: int, count: int) -> Generator[list[StoredState], None, None]:
+        """All states that can still be read at `now_ms`, `count` at a time; to be closed. Raises HistoryDown."""
         query = (
             'COPY (SELECT entity, "offset", (extract(epoch FROM expires_at) * 1000)::bigint, state FROM entity_states '
             "WHERE owner = %s AND partition = %s AND (expires_at IS NULL OR expires_at > to_timestamp(%s))) "

@@ -1,0 +1,164 @@
+"""Checkpoints in a real PostgreSQL: what is replaced, what is refused, and that a reader may stop anywhere."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from freshet.dev.servers import EmbeddedValkey
+from freshet.engine.layout import FORMAT, LayoutError
+from freshet.processor.rebuild import Rebuild
+from freshet.processor.restore import Restore
+from freshet.spec import naming
+from freshet.stores.fence import PartitionFence, Refused, Script
+from freshet.stores.postgres import connect, migrate
+from freshet.stores.redis import connect as connect_store
+from freshet.stores.states import Checkpoint, Delta, Stale, States, StoredState, Writer
+from tests.model.world import COMPILED
+
+pytestmark = pytest.mark.server
+
+TOPIC = UUID(int=7)
+PLACE = ("shop/clicks/0123456789", 3)
+
+
+@pytest.fixture
+def states(database: str) -> States:
+    migrate(database)
+    return States(database)
+
+
+@pytest.fixture
+def writer(states: States) -> Iterator[Writer]:
+    with states.writer() as found:
+        yield found
+
+
+def at(offset: int) -> Checkpoint:
+    return Checkpoint(TOPIC, offset, b"index%d" % offset)
+
+
+def state(key: str, offset: int, expires_ms: int | None = None) -> StoredState:
+    return StoredState(key, offset, expires_ms, f"{key}@{offset}".encode())
+
+
+def delta(*found: StoredState, gone: tuple[str, ...] = (), everything: bool = False) -> Delta:
+    return Delta(iter([list(found)]), iter([list(gone)]), everything)
+
+
+def stored(states: States, now_ms: int = 0) -> dict[str, StoredState]:
+    with states.snapshot(*PLACE) as snapshot:
+        assert snapshot is not None
+        return {one.key: one for part in snapshot.states(now_ms, 2) for one in part}
+
+
+def test_a_checkpoint_replaces_what_changed(states: States, writer: Writer) -> None:
+    assert writer.latest(*PLACE) is None
+    with states.snapshot(*PLACE) as nothing:
+        assert nothing is None
+    first = delta(state("a", 5), state("b", 9), state("c", 7), everything=True)
+    assert writer.write(PLACE, None, at(10), first, iter([(1, b"one"), (2, b"two")])) == (3, 0)
+    second = delta(state("a", 12), state("b", 8), state("d", 15), gone=("c", "x"))
+    assert writer.write(PLACE, at(10), at(14), second, iter([(2, b"two!")])) == (2, 1)
+    assert stored(states) == {"a": state("a", 12), "b": state("b", 9), "d": state("d", 15)}
+    with states.snapshot(*PLACE) as snapshot:
+        assert snapshot is not None
+        assert (snapshot.checkpoint, snapshot.count(), list(snapshot.buckets())) == (at(14), 3, [(2, b"two!")])
+    whole = delta(state("a", 1), everything=True)
+    assert writer.write(PLACE, at(14), Checkpoint(UUID(int=8), 3, None), whole, iter([])) == (1, 3)
+    assert stored(states) == {"a": state("a", 1)}
+
+
+def test_who_comes_too_late_changes_nothing(states: States, writer: Writer) -> None:
+    writer.write(PLACE, None, at(10), delta(state("a", 5), everything=True), iter([]))
+    for before in (None, at(9), Checkpoint(UUID(int=8), 10, None)):
+        with pytest.raises(Stale, match="partition 3"):
+            writer.write(PLACE, before, at(20), delta(state("a", 19), everything=True), iter([(1, b"x")]))
+    assert writer.latest(*PLACE) == at(10)
+    assert stored(states) == {"a": state("a", 5)}
+
+
+def test_what_raises_on_the_way_changes_nothing(states: States, writer: Writer) -> None:
+    writer.write(PLACE, None, at(10), delta(state("a", 5), everything=True), iter([(1, b"x")]))
+
+    def broken() -> Iterator[list[StoredState]]:
+        yield [state("a", 11)]
+        raise ValueError("the store fell back")
+
+    with pytest.raises(ValueError, match="fell back"):
+        writer.write(PLACE, at(10), at(20), Delta(broken(), iter([]), True), iter([]))
+    assert (writer.latest(*PLACE), stored(states)) == (at(10), {"a": state("a", 5)})
+    writer.write(PLACE, at(10), at(20), delta(state("a", 15)), iter([]))
+    assert stored(states) == {"a": state("a", 15)}
+
+
+def test_an_erased_state_stays_away(states: States, writer: Writer, database: str) -> None:
+    with connect(database) as connection:
+        for entity in ("before", "after"):
+            connection.execute(
+                'INSERT INTO erasures (topic_id, partition, "offset", topic, entity, request_id, requested_at) '
+                "VALUES (%s, 3, %s, 't', %s, gen_random_uuid(), now())",
+                (TOPIC, 8 if entity == "before" else 9, entity),
+            )
+    found = delta(state("before", 8), state("after", 11), state("other", 5), everything=True)
+    writer.write(PLACE, None, at(12), found, iter([]))
+    assert sorted(stored(states)) == ["after", "other"]
+
+
+def test_expired_states_are_not_read_and_go(states: States, writer: Writer) -> None:
+    writer.write(
+        PLACE, None, at(10), delta(state("a", 5, 1_000), state("b", 5, 3_000), state("c", 5), everything=True), iter([])
+    )
+    assert stored(states, 999)["a"].expires_ms == 1_000
+    assert sorted(stored(states, 1_000)) == ["b", "c"]
+    assert writer.remove_expired(PLACE, 2_000) == 1
+    assert sorted(stored(states)) == ["b", "c"]
+
+
+def blobs(number: int) -> bytes:
+    """An empty state of a format."""
+    one, nothing = np.ones(1, np.int64), np.zeros(1, np.int64)
+    words = np.concatenate([COMPILED.layout.heads(one, nothing)[0], np.zeros(99)])
+    return struct.pack("<H", number) + words.tobytes()[2 : int(COMPILED.layout.length(one)[0])]
+
+
+@pytest.mark.parametrize(("scripts", "broken"), [(1, None), (2, None), (40, None), (10_000, 0), (10_000, 5_000)])
+def test_a_restoring_may_end_anywhere(
+    states: States, writer: Writer, valkey: EmbeddedValkey, namespace: str, scripts: int, broken: int | None
+) -> None:
+    """Another owner came, a state cannot be read: the connection in the middle of its COPY must not hold it up."""
+    many = [StoredState(f"u{i}", 0, None, blobs(9 if i == broken else FORMAT)) for i in range(10_000)]
+    writer.write(PLACE, None, Checkpoint(TOPIC, 10, None), Delta(iter([many]), iter([]), True), iter([]))
+    left = iter(range(scripts))
+
+    def send(script: Script) -> Future[None]:
+        if next(left, None) is None:
+            raise Refused("another owner")
+        return pool.submit(fence.send, script)
+
+    def restore() -> None:
+        with states.snapshot(*PLACE) as snapshot:
+            assert snapshot is not None
+            Restore(fence, COMPILED.layout, send, Rebuild()).run(snapshot, 10, 100, 0)
+
+    began = time.monotonic()
+    with connect_store(valkey.url) as client, ThreadPoolExecutor(1) as pool:
+        fence = PartitionFence(client, naming.tag(namespace, "clicks", "0123456789", 3))
+        fence.take_over(0, "t", restoring=True)
+        with pytest.raises(LayoutError if broken is not None else Refused, match=r"another owner|format 9"):
+            restore()
+    assert time.monotonic() - began < 15
+
+
+def test_the_checkpoints_of_a_revision_are_forgotten(states: States, writer: Writer) -> None:
+    writer.write(PLACE, None, at(10), delta(state("a", 5), everything=True), iter([(1, b"x")]))
+    writer.write(("shop/other/0123456789", 3), None, at(10), delta(state("a", 5), everything=True), iter([]))
+    assert states.forget(PLACE[0]) == 1
+    assert states.latest(*PLACE) is None
+    assert states.latest("shop/other/0123456789", 3) == at(10)
