@@ -53,9 +53,9 @@ class History:
                 )
             connection.execute(
                 "INSERT INTO recorded (topic_id, partition, topic, token, backend, first_offset, next_offset, "
-                "duplicates_from) VALUES (%s, %s, %s, gen_random_uuid(), 0, %s, %s, 0) "
+                "duplicates_from, judged_by) VALUES (%s, %s, %s, gen_random_uuid(), 0, %s, %s, 0, %s) "
                 "ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset",
-                (topic_uuid(self.topic_id), partition, self.system.featureset.source.topic, begin, end),
+                (topic_uuid(self.topic_id), partition, self.system.featureset.source.topic, begin, end, self.owner),
             )
 
     def offsets(self) -> list[int]:

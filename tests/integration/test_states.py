@@ -15,7 +15,10 @@ from freshet.dev.servers import EmbeddedValkey
 from freshet.engine.layout import FORMAT, LayoutError
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.restore import Restore
+from freshet.recorder.fence import Step, advance, take_over
+from freshet.recorder.rows import Place
 from freshet.spec import naming
+from freshet.stores.event_log import EventLog, Recorded, Status
 from freshet.stores.fence import PartitionFence, Refused, Script
 from freshet.stores.postgres import connect, migrate
 from freshet.stores.redis import connect as connect_store
@@ -162,3 +165,39 @@ def test_the_checkpoints_of_a_revision_are_forgotten(states: States, writer: Wri
     assert states.forget(PLACE[0]) == 1
     assert states.latest(*PLACE) is None
     assert states.latest("shop/other/0123456789", 3) == at(10)
+
+
+def test_the_event_log_says_whose_entities_it_knows(database: str) -> None:
+    migrate(database)
+    place = Place("t", TOPIC, 3)
+    log = EventLog(database, TOPIC, 3)
+    assert log.recorded() is None
+    with connect(database, autocommit=True) as connection:
+
+        def recorded_until(offset: int, revisions: str) -> Recorded | None:
+            taken = take_over(connection, place, 5, 1_000, revisions)
+            with connection.transaction():
+                advance(connection, [Step(place, taken.token, taken.next_offset, offset, 0, 0)])
+            return log.recorded()
+
+        assert recorded_until(20, "a/x/1") == Recorded(5, 20, 5, "a/x/1")
+        assert recorded_until(30, "a/x/1") == Recorded(5, 30, 5, "a/x/1")
+        assert recorded_until(40, "a/x/1 a/x/2") == Recorded(5, 40, 30, "a/x/1 a/x/2")
+        assert recorded_until(50, "a/x/1") == Recorded(5, 50, 40, "a/x/1")
+
+
+def test_a_record_whose_entity_is_not_known_makes_all_of_them_unknown(database: str) -> None:
+    migrate(database)
+    log = EventLog(database, TOPIC, 3)
+    rows = [(1, Status.ACCEPTED, "a"), (2, Status.INVALID, None), (3, Status.DUPLICATE, "b"), (4, Status.ERASED, None)]
+    rows += [(5, Status.CONTROL, "c"), (6, Status.ACCEPTED, "a"), (7, Status.REFUSED, None)]
+    with connect(database) as connection:
+        for offset, status, entity in rows:
+            connection.execute(
+                'INSERT INTO event_log (topic_id, partition, topic, "offset", broker_time, status, entity) '
+                "VALUES (%s, 3, 't', %s, now(), %s, %s)",
+                (TOPIC, offset, int(status), entity),
+            )
+    assert sorted(log.touched(1, 7) or []) == ["a", "b", "c"]
+    assert log.touched(2, 3) == []
+    assert log.touched(6, 8) is None

@@ -54,8 +54,10 @@ class Checkpointer:
         self._names = (owner.split("/")[0], featureset.name, featureset.definition.revision)
         self._owner = owner
 
-    def take(self, writer: Writer, topic_id: UUID, partition: int) -> Taken | None:
+    def take(self, writer: Writer, topic_id: UUID, partition: int, *, by_changes: bool = True) -> Taken | None:
         """Takes a checkpoint of one partition of the topic with this id; None if the newest one holds everything.
+
+        `by_changes`: only the states of entities that the event log shows, if it can tell.
 
         Raises NotYet if there is nothing to take, Moved or Stale if it has to be begun again, LayoutError for a state
         that this version cannot read, StoreDown or HistoryDown; nothing was changed then.
@@ -67,7 +69,7 @@ class Checkpointer:
         if before is not None and before.topic_id == topic_id and marks.progress.offset <= before.offset:
             return None
         log = EventLog(self._database, topic_id, partition)
-        keys = self._touched(log, before, marks.progress.offset, topic_id)
+        keys = self._touched(log, before, marks.progress.offset, topic_id) if by_changes else None
         everything = keys is None
         removed: list[str] = []
         delta = Delta(
@@ -85,7 +87,9 @@ class Checkpointer:
         if before is None or before.topic_id != topic_id:
             return None
         recorded = log.recorded()
-        if recorded is None or recorded.first > before.offset:
+        if recorded is None or max(recorded.first, recorded.judged_from) > before.offset:
+            return None
+        if self._owner not in recorded.judged_by.split():
             return None
         if recorded.next < offset:
             raise NotYet(f"the event log is at {recorded.next}, the states are at {offset}")

@@ -43,7 +43,7 @@ class Database:
             self._connection = None
 
     def take_over(
-        self, place: Place, log_start: int, log_end: int, deduplicate_ms: int | None
+        self, place: Place, log_start: int, log_end: int, deduplicate_ms: int | None, judged_by: str = ""
     ) -> tuple[Taken, DuplicateFilter | None]:
         """Takes a partition over; of a source topic with the filter of its last `deduplicate_ms`.
 
@@ -51,7 +51,7 @@ class Database:
         """
         connection = self._live()
         try:
-            taken = fence.take_over(connection, place, log_start, log_end)
+            taken = fence.take_over(connection, place, log_start, log_end, judged_by)
             if deduplicate_ms is None:
                 return taken, None
             return taken, _filter(connection, place, taken, deduplicate_ms)

@@ -51,8 +51,8 @@ class Taken:
     """Offsets that Kafka has dropped before they were recorded."""
 
 
-def take_over(connection: psycopg.Connection, place: Place, log_start: int, log_end: int) -> Taken:
-    """Takes a partition over in a transaction of its own.
+def take_over(connection: psycopg.Connection, place: Place, log_start: int, log_end: int, judged_by: str = "") -> Taken:
+    """Takes a partition over in a transaction of its own. `judged_by` are the revisions that judge its records.
 
     Raises OwnerBusy, LogShorter, HistoryDown. What the log does not hold any more is jumped over: `missed` says so,
     and `first_offset` in the table.
@@ -61,7 +61,9 @@ def take_over(connection: psycopg.Connection, place: Place, log_start: int, log_
     try:
         with connection.transaction():
             connection.execute("SELECT set_config('lock_timeout', %s, true)", (str(_WAIT_MS),))
-            found = connection.execute(_TAKE, (*_key(place), place.topic, token, *[log_start] * 3)).fetchone()
+            found = connection.execute(
+                _TAKE, (*_key(place), place.topic, token, *[log_start] * 3, judged_by, log_start)
+            ).fetchone()
             assert found is not None
             next_offset, log_ms, duplicates_from = found
             if next_offset > log_end:
@@ -81,10 +83,14 @@ def take_over(connection: psycopg.Connection, place: Place, log_start: int, log_
 
 
 _TAKE = """
-INSERT INTO recorded AS r (topic_id, partition, topic, token, backend, first_offset, next_offset, duplicates_from)
-VALUES (%s, %s, %s, %s, pg_backend_pid(), %s, %s, %s)
+INSERT INTO recorded AS r (
+    topic_id, partition, topic, token, backend, first_offset, next_offset, duplicates_from, judged_by, judged_from
+)
+VALUES (%s, %s, %s, %s, pg_backend_pid(), %s, %s, %s, %s, %s)
 ON CONFLICT (topic_id, partition) DO UPDATE
-    SET token = excluded.token, backend = excluded.backend, topic = excluded.topic, updated_at = now()
+    SET token = excluded.token, backend = excluded.backend, topic = excluded.topic, updated_at = now(),
+        judged_by = excluded.judged_by,
+        judged_from = CASE WHEN r.judged_by = excluded.judged_by THEN r.judged_from ELSE r.next_offset END
 RETURNING next_offset, log_ms, duplicates_from
 """
 _JUMP = "UPDATE recorded SET first_offset = %s, next_offset = %s WHERE topic_id = %s AND partition = %s"

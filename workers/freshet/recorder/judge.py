@@ -55,6 +55,10 @@ class Judge:
         self._partitioner = featuresets[0].source.partitioner
         self._decoders = [EventDecoder(fs.definition) for fs in featuresets]
         self._owners = [owner(fs.namespace or namespace, fs.name, fs.definition.revision) for fs in featuresets]
+        self.revisions = " ".join(sorted(self._owners))
+        """All that are asked, as `recorded.judged_by` has them."""
+        self.one_key = len({fs.definition.key for fs in featuresets}) == 1
+        """Whether an event has the same entity, whichever of them accepts it."""
         self.deduplicate_ms = featuresets[0].definition.deduplicate_ms
 
     def judge(self, batch: Batch, part: Part, duplicates: DuplicateFilter) -> Judged:

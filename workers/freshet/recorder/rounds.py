@@ -31,6 +31,8 @@ class Job(NamedTuple):
     featureset: FeatureSet
     partition: int
     topic_id: UUID
+    by_changes: bool
+    """Whether the event log tells which entities had events; else all states are copied."""
 
 
 class _Key(NamedTuple):
@@ -102,7 +104,7 @@ class Rounds:
     def _take(self, key: _Key, job: Job, expire_ms: int | None) -> Taken | None:
         if self._writer is None:
             self._writer = self._states.writer()
-        taken = self._takers[key.owner].take(self._writer, job.topic_id, job.partition)
+        taken = self._takers[key.owner].take(self._writer, job.topic_id, job.partition, by_changes=job.by_changes)
         if expire_ms is not None:
             self._writer.remove_expired((key.owner, key.partition), expire_ms)
         return taken

@@ -188,9 +188,9 @@ class Recorder:
         if self._rounds is None or self.report.database is not None:
             return
         jobs = [
-            Job(featureset, owned.place.partition, owned.place.topic_id)
+            Job(featureset, owned.place.partition, owned.place.topic_id, owned.judge.one_key)
             for owned in self._holdings.owned.values()
-            if owned.role is Role.EVENTS
+            if owned.role is Role.EVENTS and owned.judge is not None
             for featureset in self._plan.topics[owned.place.topic].featuresets
         ]
         self._rounds.step(jobs, now)
@@ -297,7 +297,8 @@ class Recorder:
         judge = self._plan.judges.get(topic)
         span = None if judge is None else judge.deduplicate_ms
         try:
-            taken, duplicates = self._io.submit(self._database.take_over, place, start, end, span).result()
+            revisions = "" if judge is None else judge.revisions
+            taken, duplicates = self._io.submit(self._database.take_over, place, start, end, span, revisions).result()
         except HistoryDown as error:
             self.report.database_is(str(error))
             raise

@@ -30,6 +30,10 @@ class Recorded(NamedTuple):
 
     first: int
     next: int
+    judged_from: int = 0
+    """From there on every record was judged by the same revisions; their entities are known."""
+    judged_by: str = ""
+    """Those revisions, separated by spaces."""
 
 
 class Row(NamedTuple):
@@ -55,7 +59,9 @@ class EventLog:
         with _told(), connect(self._url, autocommit=True) as connection:
             try:
                 row = connection.execute(
-                    "SELECT first_offset, next_offset FROM recorded WHERE topic_id = %s AND partition = %s", self._place
+                    "SELECT first_offset, next_offset, judged_from, judged_by FROM recorded "
+                    "WHERE topic_id = %s AND partition = %s",
+                    self._place,
                 ).fetchone()
             except psycopg.errors.UndefinedTable:  # no recorder has ever been here
                 return None
@@ -81,16 +87,20 @@ class EventLog:
                     begin = found[-1][0] + 1
                     yield [Row(*row) for row in found]
 
-    def touched(self, begin: int, end: int) -> list[str]:
-        """Entities that have records from `begin` until before `end`. Raises HistoryDown."""
+    def touched(self, begin: int, end: int) -> list[str] | None:
+        """Entities that have records from `begin` until before `end`; None if that of some is not known.
+
+        Raises HistoryDown.
+        """
         with _told(), connect(self._url, autocommit=True) as connection:
             found = connection.execute(
                 "SELECT DISTINCT entity FROM event_log WHERE topic_id = %s AND partition = %s "
-                'AND "offset" >= %s AND "offset" < %s AND entity IS NOT NULL',
-                (*self._place, begin, end),
+                'AND "offset" >= %s AND "offset" < %s AND (entity IS NOT NULL OR status = %s)',
+                (*self._place, begin, end, int(Status.REFUSED)),
                 binary=True,
             ).fetchall()
-        return [entity for (entity,) in found]
+        entities = [entity for (entity,) in found]
+        return None if None in entities else entities
 
 
 @contextmanager

@@ -58,6 +58,10 @@ CREATE TABLE recorded (
     log_ms       bigint  NOT NULL DEFAULT -1,
     -- every record whose log time is within `deduplicate` of log_ms lies from here on
     duplicates_from bigint NOT NULL,
+    -- the revisions (namespace/featureset/revision, separated by spaces) that have judged every record from judged_from on:
+    -- a record that none of them accepts has no entity, though another revision's state may hold it
+    judged_by    text    NOT NULL DEFAULT '',
+    judged_from  bigint  NOT NULL DEFAULT 0,
     updated_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic_id, partition)
 );
