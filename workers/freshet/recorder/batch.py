@@ -27,6 +27,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.values)
 
+    def after(self, count: int) -> Batch:
+        """Without the first records."""
+        headers = {i - count: pairs for i, pairs in self.headers.items() if i >= count}
+        return Batch(self.offset[count:], self.broker_ms[count:], self.values[count:], self.keys[count:], headers)
+
 
 def batch_of(messages: Sequence[Message]) -> Batch:
     """Messages without errors of one partition."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -16,6 +17,9 @@ from freshet.recorder.judge import Part as Where
 from freshet.recorder.rows import EventRows, VectorRows
 from freshet.recorder.topics import Role
 from freshet.recorder.writer import Outcome, Part
+from freshet.runtime import metrics
+
+log = logging.getLogger(__name__)
 
 _LINGER_MS = 200
 """How long rows wait for more: history need not be fresh, and one row's transaction costs as much as a thousand's."""
@@ -65,10 +69,20 @@ class Flow:
             judged = owned.judge.judge(batch, Where(owned.place.partition, owned.partitions), owned.duplicates)
             owned.rows.append(EventRows.of(owned.place, batch, judged))
         elif owned.role is Role.VECTORS:
-            owned.rows.append(VectorRows.of(owned.place, batch)[0])
+            rows, others = VectorRows.of(owned.place, batch)
+            owned.rows.append(rows)
+            self._not_vectors(owned, others)
         owned.took(batch)
         if self._since_ms is None:
             self._since_ms = now_ms
+
+    def _not_vectors(self, owned: Owned, count: int) -> None:
+        if count:
+            metrics.RECORDER_REFUSED.labels(owned.role.value).inc(count)
+            log.warning(
+                "records of an output topic are no feature vectors; they are left out",
+                extra={"topic": owned.place.topic, "partition": owned.place.partition, "records": count},
+            )
 
     def has_room(self) -> bool:
         """Whether more records may come into memory."""

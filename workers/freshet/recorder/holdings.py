@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -12,13 +12,12 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from freshet.engine.duplicates import DuplicateFilter
 from freshet.recorder.batch import Batch
-from freshet.recorder.fence import Fenced, LogShorter, OwnerBusy, Step, Taken
+from freshet.recorder.fence import Step, Taken
 from freshet.recorder.judge import Judge
 from freshet.recorder.rows import Place, Rows
 from freshet.recorder.topics import Role
 from freshet.recorder.writer import Also
 from freshet.stores.kafka import FirstDelivery
-from freshet.stores.postgres import HistoryDown
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +34,6 @@ class TopicUnknown(Exception):
 
 class LogEndChanged(Exception):
     """What comes next is not in the log: it was dropped or cut while it was being read."""
-
-
-Failure = (Fenced, OwnerBusy, LogShorter, HistoryDown, TopicUnknown, LogEndChanged, KafkaException)
-"""What ends an ownership and is answered by taking over again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -122,27 +117,29 @@ class Waiting:
 class Holdings:
     """Assigned partitions: owned ones, and those that wait for another try."""
 
-    def __init__(self, consumer: Consumer, own: Callable[[Key], Owned], failed: Callable[[str], None]) -> None:
-        """`own` takes a partition over; `failed` is told the reason of each failure."""
+    def __init__(
+        self,
+        consumer: Consumer,
+        own: Callable[[Sequence[Key]], Mapping[Key, Owned | Exception]],
+        failed: Callable[[str], None],
+    ) -> None:
+        """`own` takes partitions over or says what failed; `failed` is told the reason of each failure."""
         self._consumer = consumer
         self._own = own
         self._told = failed
         self.owned: dict[Key, Owned] = {}
         self.waiting: dict[Key, Waiting] = {}
+        self._paused: set[Key] = set()
+        """In the client, which remembers it even of a partition that was taken away and comes back."""
         self.held = False
         """Whether nothing is to be delivered, because the database does not keep up."""
 
     def assigned(self, keys: Iterable[Key], now_ms: int) -> None:
         """Kafka gave us these: consume each from the offset in the database."""
-        places = [TopicPartition(*key, self._try(key, now_ms)) for key in keys]
-        self._consumer.incremental_assign(places)
-        paused = [place for place in places if self.held or (place.topic, place.partition) in self.waiting]
-        if paused:
-            self._consumer.pause(paused)
-        # A partition that was paused when it was taken away comes back paused: the client remembers it.
-        taken = [place for place in places if place not in paused]
-        if taken:
-            self._consumer.resume([TopicPartition(p.topic, p.partition) for p in taken])
+        offsets = self._try(list(keys), now_ms)
+        self._consumer.incremental_assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
+        for key in offsets:
+            self._pause(key, self.held or key in self.waiting)
 
     def dropped(self, keys: Iterable[Key]) -> None:
         """These are no longer ours; what is in memory of them is forgotten."""
@@ -154,10 +151,7 @@ class Holdings:
         """Stops consuming a partition, forgets what is in memory of it, and takes it over again after a while."""
         if key not in self.owned and key not in self.waiting:
             return
-        try:
-            self._consumer.pause([TopicPartition(*key)])
-        except KafkaException as problem:
-            log.info("partition could not be paused", extra={"partition": key, "error": str(problem)})
+        self._pause(key, True)
         self._failed(key, error, now_ms)
 
     def stop_all(self, error: Exception, now_ms: int) -> None:
@@ -170,12 +164,8 @@ class Holdings:
         if on == self.held:
             return
         self.held = on
-        places = [TopicPartition(*key) for key in self.owned]
-        if places:
-            try:
-                (self._consumer.pause if on else self._consumer.resume)(places)
-            except KafkaException as error:
-                log.info("partitions could not be paused or resumed", extra={"error": str(error)})
+        for key in self.owned:
+            self._pause(key, on)
 
     def hurry(self, kind: type[Exception]) -> None:
         """What these waited for is over: they are tried with the next `retry`."""
@@ -185,11 +175,10 @@ class Holdings:
 
     def retry(self, now_ms: int) -> None:
         """Tries partitions whose wait is over."""
-        for key, waiting in list(self.waiting.items()):
-            if now_ms >= waiting.at_ms:
-                offset = self._try(key, now_ms)
-                if key in self.owned:
-                    self.restart(key, offset)
+        due = [key for key, waiting in self.waiting.items() if now_ms >= waiting.at_ms]
+        for key, offset in self._try(due, now_ms).items():
+            if key in self.owned:
+                self.restart(key, offset)
 
     def restart(self, key: Key, offset: int) -> None:
         """Makes Kafka deliver a partition from an offset again. What was fetched before is discarded by the client."""
@@ -197,7 +186,7 @@ class Holdings:
         try:
             self._consumer.incremental_unassign([place])
             self._consumer.incremental_assign([place])
-            (self._consumer.pause if self.held else self._consumer.resume)([place])
+            self._pause(key, self.held)
         except KafkaException as error:
             # Kafka took the partition away meanwhile: its callback comes with the next poll.
             log.info("partition could not be restarted", extra={"partition": key, "error": str(error)})
@@ -216,14 +205,27 @@ class Holdings:
                 extra={"topic": key[0], "partition": key[1], "reason": reason, "error": str(error)},
             )
 
-    def _try(self, key: Key, now_ms: int) -> int:
-        """Takes a partition over; returns where to consume, or the log's end if that failed and has to wait."""
+    def _pause(self, key: Key, on: bool) -> None:
+        if on == (key in self._paused):
+            return
         try:
-            owned = self._own(key)
-        except Failure as error:
-            self._failed(key, error, now_ms)
-            return int(OFFSET_END)
-        self.waiting.pop(key, None)
-        self.owned[key] = owned
-        log.info("partition taken over", extra={"topic": key[0], "partition": key[1], "offset": owned.position})
-        return owned.position
+            (self._consumer.pause if on else self._consumer.resume)([TopicPartition(*key)])
+        except KafkaException as error:
+            # Kafka took the partition away meanwhile: its callback comes with the next poll.
+            log.info("partition could not be paused or resumed", extra={"partition": key, "error": str(error)})
+            return
+        (self._paused.add if on else self._paused.discard)(key)
+
+    def _try(self, keys: Sequence[Key], now_ms: int) -> dict[Key, int]:
+        """Takes partitions over; says where to consume each, the log's end if that failed and has to wait."""
+        offsets: dict[Key, int] = {}
+        for key, owned in (self._own(keys) if keys else {}).items():
+            if isinstance(owned, Exception):
+                self._failed(key, owned, now_ms)
+                offsets[key] = int(OFFSET_END)
+                continue
+            self.waiting.pop(key, None)
+            self.owned[key] = owned
+            offsets[key] = owned.position
+            log.info("partition taken over", extra={"topic": key[0], "partition": key[1], "offset": owned.position})
+        return offsets

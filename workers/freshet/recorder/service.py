@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from freshet.recorder.batch import batch_of
 from freshet.recorder.database import Database
-from freshet.recorder.fence import Fenced
+from freshet.recorder.fence import Fenced, LogShorter, OwnerBusy
 from freshet.recorder.flow import Flow
 from freshet.recorder.holdings import Holdings, Key, LogEndChanged, Owned, TopicUnknown
 from freshet.recorder.keeper import Keeper
@@ -45,6 +46,9 @@ _REVOKE_SECONDS = 3.0
 _COMMIT_MS = 1_000
 _OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001
+
+Failure = (OwnerBusy, LogShorter, HistoryDown, TopicUnknown, KafkaException)
+"""What a take-over may meet; it is tried again."""
 
 
 def run(settings: RecorderSettings) -> None:
@@ -78,7 +82,8 @@ class Recorder:
         self._io = ThreadPoolExecutor(1, "history")
         self._database = Database(settings.postgres)
         self._consumer: Consumer = kafka.consumer(settings.kafka, naming.recorder_group(settings.namespace))
-        self._topics = TopicWatch(kafka.admin(settings.kafka))
+        self._admin = kafka.admin(settings.kafka)
+        self._topics = TopicWatch(self._admin)
         self._holdings = Holdings(self._consumer, self._own, lambda reason: self.report.failed(reason))
         self.report = Report(self._holdings, self._topics)
         self._flow = Flow(self._holdings, self._io, self._database)
@@ -211,14 +216,17 @@ class Recorder:
 
     def _take(self, messages: list[Message]) -> None:
         parts: dict[Key, list[Message]] = {}
+        told: list[tuple[KafkaError, Message]] = []
         for message in messages:
             error = message.error()
             if error is None:
                 parts.setdefault((message.topic() or "", message.partition() or 0), []).append(message)
             else:
-                self._told(error, message)
+                told.append((error, message))
         for key, part in parts.items():
             self._take_partition(key, part)
+        for error, message in told:  # an end of a partition comes behind the records before it
+            self._told(error, message)
 
     def _told(self, error: KafkaError, message: Message) -> None:
         """The client reports the end of a partition, or a problem."""
@@ -249,12 +257,15 @@ class Recorder:
         first: Any = messages[0].offset()
         if not owned.first.confirm(first, owned.position):
             self._holdings.restart(key, owned.position)
-        elif first < owned.position:
+            return
+        batch = batch_of(messages)
+        known = int(np.searchsorted(batch.offset, owned.position))
+        if known:
+            # The log went backwards: the topic was made anew, and will be read from its start once that is seen.
             self._topics.soon()
-            sentence = f"{key[0]}/{key[1]}: offset {first} was delivered after {owned.position - 1}"
-            self._holdings.stop(key, LogEndChanged(sentence), now_ms())
-        else:
-            self._flow.take(owned, batch_of(messages), now_ms())
+            batch = batch.after(known)
+        if len(batch):
+            self._flow.take(owned, batch, now_ms())
 
     # Rows out.
     def _write(self, now: int, *, hurry: bool = False) -> None:
@@ -283,8 +294,21 @@ class Recorder:
                 log.info("offsets not committed; lag tools see older ones", extra={"error": str(error)})
 
     # Partitions.
-    def _own(self, key: Key) -> Owned:
-        """Takes over one partition: the database's offset is where consuming starts."""
+    def _own(self, keys: Sequence[Key]) -> Mapping[Key, Owned | Exception]:
+        """Takes partitions over: the database's offsets are where consuming starts."""
+        found: dict[Key, Owned | Exception] = {}
+        try:
+            bounds = kafka.many_log_bounds(self._admin, keys)
+        except KafkaException as error:
+            return dict.fromkeys(keys, error)
+        for key in keys:
+            try:
+                found[key] = self._own_one(key, bounds[key])
+            except Failure as error:
+                found[key] = error
+        return found
+
+    def _own_one(self, key: Key, bounds: tuple[int, int] | KafkaException) -> Owned:
         topic, partition = key
         if self.report.database is not None:
             raise HistoryDown(self.report.database)
@@ -292,13 +316,14 @@ class Recorder:
         if seen is None or recorded is None:
             self._topics.soon()
             raise TopicUnknown(f"{topic} is not there, or is not recorded any more")
+        if isinstance(bounds, KafkaException):
+            raise bounds
         place = Place(topic, seen.topic_id, partition)
-        start, end = kafka.log_bounds(self._consumer, topic, partition)
         judge = self._plan.judges.get(topic)
         span = None if judge is None else judge.deduplicate_ms
         try:
             revisions = "" if judge is None else judge.revisions
-            taken, duplicates = self._io.submit(self._database.take_over, place, start, end, span, revisions).result()
+            taken, duplicates = self._io.submit(self._database.take_over, place, *bounds, span, revisions).result()
         except HistoryDown as error:
             self.report.database_is(str(error))
             raise

@@ -6,10 +6,12 @@ Reasons of the numbers: reference measurements of librdkafka; each is given wher
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from freshet.runtime.settings import ConfigurationError, KafkaSettings
 from freshet.stores.topics import TopicInfo, describe_topic, ensure_topics
@@ -23,6 +25,7 @@ __all__ = [
     "describe_topic",
     "ensure_topics",
     "log_bounds",
+    "many_log_bounds",
     "offset_at",
     "producer",
 ]
@@ -158,3 +161,26 @@ def offset_at(
     if found.error is not None:
         raise KafkaException(found.error)
     return found.offset if found.offset >= 0 else None
+
+
+def many_log_bounds(
+    client: AdminClient, places: Sequence[tuple[str, int]], timeout_seconds: float = _ANSWER_SECONDS
+) -> dict[tuple[str, int], tuple[int, int] | KafkaException]:
+    """`log_bounds` of many partitions (topic, number) in two requests a broker; an error instead where there is one.
+
+    A consumer's own connection would answer each only after a fetch that waits there for records.
+    """
+    found: dict[tuple[str, int], list[int] | KafkaException] = {place: [] for place in places}
+    for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
+        asked = client.list_offsets({TopicPartition(*p): spec for p in places}, request_timeout=timeout_seconds)
+        for place, future in asked.items():
+            key = (place.topic, place.partition)
+            bounds = found[key]
+            try:
+                offset = future.result().offset
+            except KafkaException as error:
+                found[key] = error
+            else:
+                if isinstance(bounds, list):
+                    bounds.append(offset)
+    return {key: (b[0], b[1]) if isinstance(b, list) else b for key, b in found.items()}
