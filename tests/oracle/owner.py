@@ -14,7 +14,7 @@ import numpy as np
 from freshet.dev.oracle.log import Log
 from freshet.engine.column import Bools
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
-from freshet.engine.layout import NEWEST, Layout
+from freshet.engine.layout import HEAD_WORDS, NEWEST, OFFSET, Layout
 from freshet.engine.reader import Reader, Vectors
 from freshet.engine.state import PartitionState, Write
 from freshet.processor.pending import passable
@@ -47,11 +47,13 @@ class Store:
     def rewind(self, to: Store) -> None:
         """Progress and duplicate filter as they were; states stay as they are.
 
-        A deletion is one step with progress, so what was deleted later is there again.
+        A deletion is one step with progress: what was deleted later is there again, what was deleted earlier is not.
         """
         for key, (offset, blob) in self.deleted.items():
             if offset >= to.offset:
                 self.blobs.setdefault(key, blob)
+            elif key in self.blobs and np.frombuffer(self.blobs[key])[HEAD_WORDS + OFFSET] <= offset:
+                del self.blobs[key]
         self.offset, self.duplicates, self.buckets = to.offset, to.duplicates, dict(to.buckets)
 
 

@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from freshet import __version__
+from freshet.admin.commands import dlq, erase
 from freshet.dev.errors import CommandFailed
 from freshet.dev.variables import help_lines
 from freshet.runtime.settings import (
+    AdminSettings,
     ConfigurationError,
     IngestSettings,
     ProcessorSettings,
@@ -91,7 +93,9 @@ def validate(files: Manifests) -> None:
         console.print(f"Experiment {escape(experiment.metadata.name)} {NOT_RUN}")
 
 
-def _epilog(settings: type[IngestSettings | ProcessorSettings | RecorderSettings | ServingSettings]) -> str:
+def _epilog(
+    settings: type[AdminSettings | IngestSettings | ProcessorSettings | RecorderSettings | ServingSettings],
+) -> str:
     lines = (line.split(":", 1) for line in help_lines(settings))
     return "\n\n".join(["[bold]Environment[/]", *(f"[cyan]{name}[/]{escape(rest)}" for name, rest in lines)])
 
@@ -247,6 +251,10 @@ def purge(
 
     with _told():
         run_purge(featureset, revision, partitions, redis, postgres, rate, console)
+
+
+app.add_typer(dlq, name="dlq", epilog=_epilog(AdminSettings))
+app.command(epilog=_epilog(AdminSettings))(erase)
 
 
 @app.command()

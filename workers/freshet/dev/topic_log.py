@@ -16,9 +16,9 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 
 from freshet.dev.errors import CommandFailed
 from freshet.dev.oracle.log import Log, column_of
-from freshet.engine.control import Erase, mark_of
+from freshet.engine.control import Erase, Replay, mark_of
 from freshet.runtime.settings import KafkaSettings
-from freshet.spec.definition import Definition, Field
+from freshet.spec.definition import Definition, FeatureSet, Field
 from freshet.spec.expr.tree import Type
 from freshet.stores import kafka
 
@@ -42,6 +42,13 @@ class Raw(NamedTuple):
     value: bytes
     erases: str | None = None
     """The entity that it says to forget."""
+    only_for: str | None = None
+    """The one revision (namespace/featureset/revision) that counts it: a replayed dead letter."""
+
+    def as_read_by(self, featureset: FeatureSet) -> Raw:
+        """The record as this revision sees it: one that is not for it takes its place and is nothing else."""
+        mine = f"/{featureset.name}/{featureset.definition.revision}"
+        return self if self.only_for is None or self.only_for.endswith(mine) else self._replace(value=b"")
 
 
 def read_topic(settings: KafkaSettings, topic: str) -> dict[int, list[Raw]]:
@@ -74,7 +81,9 @@ def _take(message: Message, found: dict[int, list[Raw]], ended: set[int]) -> Non
         headers: Any = message.headers() or []
         mark = mark_of(message.key(), message.value(), headers)
         erases = mark.entity if isinstance(mark, Erase) else None
-        found[partition].append(Raw(message.offset() or 0, message.timestamp()[1], message.value() or b"", erases))
+        only_for = mark.owner if isinstance(mark, Replay) else None
+        raw = Raw(message.offset() or 0, message.timestamp()[1], message.value() or b"", erases, only_for)
+        found[partition].append(raw)
     elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name for it
         ended.add(partition)
     else:

@@ -54,7 +54,8 @@ def verify(
     with duckdb.connect(config={"threads": 1}) as database:
         database.execute("SET TimeZone = 'UTC'")
         raw = read_topic(settings, featureset.source.topic)
-        logs = {p: log_of_records(records, definition, database) for p, records in raw.items() if records}
+        mine = {p: [record.as_read_by(featureset) for record in records] for p, records in raw.items() if records}
+        logs = {p: log_of_records(records, definition, database) for p, records in mine.items()}
     keys = {p: chosen for p, log in logs.items() if (chosen := _choose(log, -(-most // len(logs))))}
     reader = FeatureReader(serving_url, featureset.name)
     deadline = time.monotonic() + patience_seconds

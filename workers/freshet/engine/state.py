@@ -125,9 +125,12 @@ class PartitionState:
         """Forgets what these resident entities did before the records at `offsets`; each entity stands once.
 
         Their states begin anew behind those records, so events that lie before them count as held. Returns which
-        were reset: a state with later events was reset by whoever applied those (design §6.2).
+        were reset: a state with later events was reset by whoever applied those (design §6.2). To say it twice is no
+        harm.
         """
-        reset: Bools = offsets >= self.fixed[slots, OFFSET]
+        reset: Bools = (offsets >= self.fixed[slots, OFFSET]) | (
+            self.empty(slots) & (offsets + 1 == self.fixed[slots, OFFSET])
+        )
         slots = slots[reset]
         self.fixed[slots] = self.layout.empty
         self.fixed[slots, OFFSET] = offsets[reset] + 1

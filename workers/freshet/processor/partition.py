@@ -21,6 +21,7 @@ from freshet.engine.layout import Layout
 from freshet.engine.reader import Reader
 from freshet.engine.rejection import Reason, Rejected
 from freshet.engine.state import PartitionState
+from freshet.processor.forgotten import Forgotten
 from freshet.processor.outputs import Outputs
 from freshet.processor.pending import Pending
 from freshet.processor.records import Records
@@ -122,6 +123,8 @@ class PartitionOwner:
         self._oldest_broker_ms: int | None = None
         self._sent_ms = 0
         self._ttl_ms = state_ttl_ms(featureset)
+        self.forgotten = Forgotten()
+        """Erasures that are known before they are read."""
         self.position = 0
         """The next offset to be taken."""
         self.stored = 0
@@ -175,7 +178,10 @@ class PartitionOwner:
         outputs = self._featureset.output_topic is not None
         self._pending.seen(applied.slot[held], batch.offset[held], outputs=outputs)
         self._pending.emptied(erased[self._states.empty(erased)])
-        self._outputs.send_dead_letters(records, rejected, now_ms)
+        if self.forgotten:
+            told = np.unique(applied.slot[held])
+            self._pending.silence(told[self._states.empty(told)])
+        self._outputs.send_dead_letters(records, self.forgotten.untold(records, rejected), now_ms)
         if self._oldest_broker_ms is None and applied.applied.any():
             self._oldest_broker_ms = int(batch.broker_ms[applied.applied][0])
         self.reached(int(records.offset[-1]) + 1)
@@ -300,6 +306,9 @@ class PartitionOwner:
             slots = self._states.slots(missing)
             self._pending.resize(int(slots.max()) + 1)
             self._pending.loaded(slots)
+            ahead = self.forgotten.among(missing)
+            if ahead:
+                self._states.erase(self._states.slots(list(ahead)), np.array(list(ahead.values()), np.int64))
 
     def _send_due(self, now_ms: int, every_ms: int) -> None:
         if self._featureset.output_topic is None:

@@ -56,6 +56,10 @@ class Pending:
         self._dirty[slots] = np.minimum(self._dirty[slots], self._due[slots])
         self._due[slots] = NOTHING_HELD
 
+    def silence(self, slots: Ints) -> None:
+        """There is nothing to tell of these slots."""
+        self._due[slots] = NOTHING_HELD
+
     def erasable(self, slots: Ints, move_to: int) -> tuple[Ints, int]:
         """Those of these empty slots whose stored states go when the offset moves, and how far it may (`passable`)."""
         first, at = self._dirty[slots], self._erased[slots]

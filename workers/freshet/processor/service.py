@@ -190,34 +190,39 @@ class Processor:
 
     def _take(self, messages: list[Message]) -> None:
         parts: dict[Any, list[Message]] = {}
+        ends: dict[Any, Any] = {}
         for message in messages:
             error = message.error()
             if error is None:
                 parts.setdefault(message.partition(), []).append(message)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
-                self._reached_end(message.partition(), message.offset())
+                ends[message.partition()] = message.offset()
             elif error.code() in _OUTSIDE_LOG:
                 sentence = f"partition {message.partition()}: what comes next is not in the log any more: {error.str()}"
                 self._assignment.stop(message.partition() or 0, SourceTruncated(sentence), now_ms())
             else:
                 self.report.kafka_error(error)
-        for partition, part in parts.items():
-            self._take_partition(partition, part)
+        # What was fetched together is believed or not together: a restart says nothing of what came before it.
+        restarted = {partition for partition, part in parts.items() if not self._take_partition(partition, part)}
+        for partition, offset in ends.items():
+            if partition not in restarted:
+                self._reached_end(partition, offset)
 
     def _consuming(self, partition: Any) -> Runner | None:
         """The runner that takes what Kafka delivers of a partition; none while events come from elsewhere."""
         runner = self._assignment.runners.get(partition)
         return None if runner is None or runner.backlog is not None else runner
 
-    def _take_partition(self, partition: int, messages: list[Message]) -> None:
+    def _take_partition(self, partition: int, messages: list[Message]) -> bool:
+        """Takes what is what comes next; False if it is not, and was asked for again."""
         runner = self._consuming(partition)
-        if runner is None:
-            return
-        first: Any = messages[0].offset()
-        if not runner.confirm(first):
-            self._assignment.restart(partition, runner.owner.position)
-            return
-        self._take_records(partition, to_records(messages, self._owner))
+        if runner is not None:
+            first: Any = messages[0].offset()
+            if not runner.confirm(first):
+                self._assignment.restart(partition, runner.owner.position)
+                return False
+            self._take_records(partition, to_records(messages, self._owner))
+        return True
 
     def _take_records(self, partition: int, records: Records) -> None:
         began = time.perf_counter()

@@ -5,6 +5,7 @@ Bringing states back may take minutes. Other partitions go on meanwhile, and Kaf
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
@@ -13,15 +14,19 @@ from uuid import UUID
 
 from freshet.engine.layout import Layout
 from freshet.processor.backlog import Backlog
+from freshet.processor.forgotten import Forgotten
 from freshet.processor.origin import LogBounds, Origin, origin
 from freshet.processor.partition import PartitionOwner
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.restore import Restore
+from freshet.stores import erasures
 from freshet.stores.event_log import EventLog, Recorded
 from freshet.stores.fence import Refused, Script, Takeover
 from freshet.stores.postgres import HistoryDown
 from freshet.stores.states import Checkpoint, States
 from freshet.stores.topics import topic_uuid
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,7 @@ class Takeovers:
         checkpoint, recorded = self._known(taking.owner.partition, claimed, log)
         stored = None if claimed.created else claimed.progress.offset
         found = origin(taking.owner.partition, stored, log.bounds, checkpoint, recorded, skip_gaps=self._skip_gaps)
+        taking.owner.forgotten = self._forgotten(taking.owner.partition, log, found.offset)
         index = claimed.duplicates_index
         if found.restore and checkpoint is not None:
             index = checkpoint.duplicates_index
@@ -119,6 +125,9 @@ class Takeovers:
         else:
             taking.rebuild.planned(0, found.offset, log.bounds.end)
             building = False if claimed.created else None
+            if claimed.created:
+                kafka_from = found.offset if found.history_until is None else found.history_until
+                self._io.submit(taking.owner.fence.note_beginning, found.offset, kafka_from).result()
             self._send(taking, taking.owner.fence.prepare([], move_to=found.offset, complete=building)).result()
         self._io.submit(taking.owner.start, index, log.bounds.end).result()
         return Begun(taking.owner, self._backlog(taking, found, log), found.lost)
@@ -148,6 +157,16 @@ class Takeovers:
         if checkpoint is not None and checkpoint.topic_id != log.topic_id:
             checkpoint = None  # of a topic that was deleted: its events are not in this log
         return checkpoint, recorded
+
+    def _forgotten(self, partition: int, log: _Log, offset: int) -> Forgotten:
+        """What is to be forgotten from an offset on; nothing is known of it while the history database is away."""
+        if self._history is None:
+            return Forgotten()
+        try:
+            return Forgotten(erasures.ahead(self._history.url, log.topic_id, partition, offset))
+        except HistoryDown as error:
+            _log.warning("erasures are not known in advance", extra={"partition": partition, "error": str(error)})
+            return Forgotten()
 
     def _restore(self, taking: Taking, checkpoint: Checkpoint, offset: int, log_end: int) -> None:
         assert self._history is not None

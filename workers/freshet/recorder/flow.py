@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
+from freshet.recorder import marked
 from freshet.recorder.batch import Batch
 from freshet.recorder.database import Database
 from freshet.recorder.fence import Step
 from freshet.recorder.holdings import Holdings, Key, Owned
 from freshet.recorder.judge import Part as Where
+from freshet.recorder.plan import Plan
 from freshet.recorder.rows import EventRows, VectorRows
 from freshet.recorder.topics import Role
 from freshet.recorder.writer import Outcome, Part
@@ -53,8 +55,10 @@ class _Flight:
 class Flow:
     """Rows of all owned partitions."""
 
-    def __init__(self, holdings: Holdings, io: Executor, database: Database) -> None:
+    def __init__(self, holdings: Holdings, io: Executor, database: Database, plan: Callable[[], Plan]) -> None:
+        """`plan` gives the configuration that is in use."""
         self._holdings = holdings
+        self._plan = plan
         self._io = io
         self._database = database
         self._flight: _Flight | None = None
@@ -68,10 +72,13 @@ class Flow:
             assert owned.duplicates is not None, "made at the take-over"
             judged = owned.judge.judge(batch, Where(owned.place.partition, owned.partitions), owned.duplicates)
             owned.rows.append(EventRows.of(owned.place, batch, judged))
+            owned.also += marked.of_events(owned.place, batch)
         elif owned.role is Role.VECTORS:
-            rows, others = VectorRows.of(owned.place, batch)
+            rows, others = VectorRows.of(owned.place, batch, self._plan().sources)
             owned.rows.append(rows)
             self._not_vectors(owned, others)
+        else:
+            owned.also += marked.of_letters(batch, self._plan().key_fields)
         owned.took(batch)
         if self._since_ms is None:
             self._since_ms = now_ms

@@ -19,6 +19,17 @@ class Plan:
     judges: Mapping[str, Judge]
     """By source topic."""
     retention: Retention
+    key_fields: Mapping[str, str]
+    """By `namespace/featureset` the event field that names the entity."""
+    sources: Mapping[str, str]
+    """Source topics by the FeatureSet's name, as vectors give it."""
+
+    def readers(self) -> dict[str, set[str]]:
+        """Names of the FeatureSets by source topic."""
+        found: dict[str, set[str]] = {}
+        for name, topic in self.sources.items():
+            found.setdefault(topic, set()).add(name)
+        return found
 
     @classmethod
     def of(
@@ -32,4 +43,11 @@ class Plan:
                 continue
             same = before is not None and before.topics.get(name) == topic
             judges[name] = before.judges[name] if before and same else Judge(topic.featuresets, namespace)
-        return cls(tuple(featuresets), topics, judges, retention_of(featuresets))
+        return cls(
+            tuple(featuresets),
+            topics,
+            judges,
+            retention_of(featuresets),
+            {f"{fs.namespace or namespace}/{fs.name}": fs.definition.key for fs in featuresets},
+            {fs.name: fs.source.topic for fs in featuresets},
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, Self
 from uuid import UUID
@@ -17,6 +17,7 @@ from freshet.recorder.batch import Batch
 from freshet.recorder.judge import Judged
 from freshet.stores import copy_rows
 from freshet.stores.copy_rows import constant, int2, int4, int8, timestamps, utf8
+from freshet.stores.erasures import forgotten
 from freshet.stores.event_log import Status
 
 
@@ -168,9 +169,11 @@ class VectorRows:
     broker_ms: Ints
     vectors: Sequence[_Vector]
     entities: Sequence[bytes]
+    sources: Mapping[str, str]
+    """Source topics by FeatureSet."""
 
     @classmethod
-    def of(cls, place: Place, batch: Batch) -> tuple[VectorRows, int]:
+    def of(cls, place: Place, batch: Batch, sources: Mapping[str, str]) -> tuple[VectorRows, int]:
         """The vectors of a batch, and how many records are none."""
         vectors, entities, kept = [], [], []
         for i, (value, key) in enumerate(zip(batch.values, batch.keys, strict=True)):
@@ -183,14 +186,25 @@ class VectorRows:
             entities.append(key)
             kept.append(i)
         at = np.array(kept, np.int64)
-        return cls(place, batch.offset[at], batch.broker_ms[at], vectors, entities), len(batch) - len(kept)
+        return cls(place, batch.offset[at], batch.broker_ms[at], vectors, entities, sources), len(batch) - len(kept)
 
     def __len__(self) -> int:
         return len(self.offset)
 
     def admitted(self, connection: psycopg.Connection) -> VectorRows:
-        """All: nothing erases vectors yet."""
-        return self
+        """Those of entities that were not erased since their events."""
+        entities = [entity.decode(errors="replace") for entity in self.entities]
+        gone = forgotten(connection, set(entities))
+        if not gone.by_entity:
+            return self
+        kept = [
+            i
+            for i, (entity, vector) in enumerate(zip(entities, self.vectors, strict=True))
+            if not gone.of_state(entity, self.sources.get(vector.featureset), vector.partition, vector.offset)
+        ]
+        at = np.array(kept, np.int64)
+        vectors, names = [self.vectors[i] for i in kept], [self.entities[i] for i in kept]
+        return replace(self, offset=self.offset[at], broker_ms=self.broker_ms[at], vectors=vectors, entities=names)
 
     def cut(self, begin: int, end: int) -> VectorRows:
         """Rows `begin` to before `end`."""

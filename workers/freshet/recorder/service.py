@@ -9,13 +9,15 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from freshet.admin.context import of_recorder
+from freshet.admin.http import AdminServer, app_of
 from freshet.recorder.batch import batch_of
 from freshet.recorder.database import Database
 from freshet.recorder.fence import Fenced, LogShorter, OwnerBusy
@@ -26,10 +28,13 @@ from freshet.recorder.plan import Plan
 from freshet.recorder.report import Report
 from freshet.recorder.rounds import Job, Rounds
 from freshet.recorder.rows import Place
+from freshet.recorder.sweeper import Sweeper
 from freshet.recorder.topic_watch import TopicWatch
 from freshet.recorder.topics import Role
 from freshet.runtime import logs, metrics
-from freshet.runtime.live.service import configured
+from freshet.runtime.live import state
+from freshet.runtime.live.service import Server, configured
+from freshet.runtime.live.state import ConfigState
 from freshet.runtime.settings import RecorderSettings
 from freshet.runtime.shutdown import Stop
 from freshet.spec import naming
@@ -65,7 +70,7 @@ def run(settings: RecorderSettings) -> None:
     gc.collect()
     gc.freeze()
     try:
-        with configured(settings, featuresets, recorder.configure, stop) as known:
+        with configured(settings, featuresets, recorder.configure, stop, recorder.administration()) as known:
             recorder.loop(stop, known)
     finally:
         recorder.close()
@@ -86,8 +91,9 @@ class Recorder:
         self._topics = TopicWatch(self._admin)
         self._holdings = Holdings(self._consumer, self._own, lambda reason: self.report.failed(reason))
         self.report = Report(self._holdings, self._topics)
-        self._flow = Flow(self._holdings, self._io, self._database)
+        self._flow = Flow(self._holdings, self._io, self._database, lambda: self._plan)
         self._keeper = Keeper(settings.postgres)
+        self._sweeper = Sweeper(settings.postgres, lambda: self._plan.readers())
         self._rounds = self._make_rounds()
         self._subscribed: tuple[str, ...] = ()
         self._opening: Future[None] | None = None
@@ -100,6 +106,14 @@ class Recorder:
         before = self._next or self._plan
         self._next = Plan.of(featuresets, self._settings.namespace, self._settings.dead_letter_topic, before)
         return {}
+
+    def administration(self) -> Callable[[str, int, Callable[[], ConfigState]], Server]:
+        """What answers on the admin port: all of administration if there is a token, else only `GET /config`."""
+        token = self._settings.admin_token
+        if token is None:
+            return state.serve
+        installation = of_recorder(self._settings, lambda: self._plan.featuresets)
+        return lambda host, port, told: AdminServer(app_of(installation, token, told), host, port)
 
     def loop(self, stop: Stop, known: Any = None) -> None:
         """Polls, judges and writes until told to stop."""
@@ -123,6 +137,7 @@ class Recorder:
         self._consumer.close()
         self._topics.close()
         self._keeper.close()
+        self._sweeper.close()
         if self._rounds is not None:
             self._rounds.close()
         self._io.submit(self._database.close)
@@ -223,10 +238,11 @@ class Recorder:
                 parts.setdefault((message.topic() or "", message.partition() or 0), []).append(message)
             else:
                 told.append((error, message))
-        for key, part in parts.items():
-            self._take_partition(key, part)
+        # What was fetched together is believed or not together: a restart says nothing of what came before it.
+        restarted = {key for key, part in parts.items() if not self._take_partition(key, part)}
         for error, message in told:  # an end of a partition comes behind the records before it
-            self._told(error, message)
+            if (message.topic() or "", message.partition() or 0) not in restarted:
+                self._told(error, message)
 
     def _told(self, error: KafkaError, message: Message) -> None:
         """The client reports the end of a partition, or a problem."""
@@ -250,14 +266,15 @@ class Recorder:
                 self._topics.soon()
             log.warning("Kafka reports a problem", extra={"code": error.name(), "error": error.str()})
 
-    def _take_partition(self, key: Key, messages: list[Message]) -> None:
+    def _take_partition(self, key: Key, messages: list[Message]) -> bool:
+        """Takes what is what comes next; False if it is not, and was asked for again."""
         owned = self._holdings.owned.get(key)
         if owned is None:
-            return
+            return True
         first: Any = messages[0].offset()
         if not owned.first.confirm(first, owned.position):
             self._holdings.restart(key, owned.position)
-            return
+            return False
         batch = batch_of(messages)
         known = int(np.searchsorted(batch.offset, owned.position))
         if known:
@@ -266,6 +283,7 @@ class Recorder:
             batch = batch.after(known)
         if len(batch):
             self._flow.take(owned, batch, now_ms())
+        return True
 
     # Rows out.
     def _write(self, now: int, *, hurry: bool = False) -> None:

@@ -46,6 +46,8 @@ def topics_of(featuresets: Iterable[FeatureSet], namespace: str, dead_letter_top
     for featureset in ordered:
         if featureset.output_topic is not None:
             found.setdefault(featureset.output_topic, Recorded(featureset.output_topic, Role.VECTORS))
+    if ordered:
+        found.setdefault(dead_letter_topic, Recorded(dead_letter_topic, Role.DEAD_LETTERS))
     return found
 
 

@@ -29,11 +29,13 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Also:
-    """Something else that belongs to the transaction of some rows, done after these are there."""
+    """Something else that belongs to the transaction of some rows, done when these are there."""
 
     table: str
     do: Callable[[psycopg.Connection], int]
     """Returns how many rows it wrote; may be called again after it was rolled back."""
+    first: bool = False
+    """Whether it is done before the rows, since they depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ def _transaction(connection: psycopg.Connection, parts: Sequence[Part], *, caref
         outcome.done = fence.lock(connection, [part.step for part in parts])
         mine = [part for part, good in zip(parts, outcome.done, strict=True) if good]
         copied = _Copied(connection, outcome, careful)
+        others = [also for part in mine for also in part.also]
+        copied.also([also for also in others if also.first])
         copied.rows([rows for part in mine for rows in part.rows])
-        copied.also([also for part in mine for also in part.also])
+        copied.also([also for also in others if not also.first])
         if mine:
             fence.advance(connection, [part.step for part in mine])
     return outcome

@@ -27,9 +27,11 @@ from freshet.runtime.variables import (
     redis_url,
     servers,
     text,
+    token,
 )
 
 __all__ = [
+    "AdminSettings",
     "ConfigurationError",
     "IngestSettings",
     "KafkaSettings",
@@ -259,10 +261,47 @@ class RecorderSettings(LiveSettings):
     """The history database. Its role makes and drops tables in the schema freshet."""
     redis: str | None = field(default=None, metadata=_from("FRESHET_REDIS", redis_url))
     """The online store, from which checkpoints of states are taken. None: there are no checkpoints, so a store that is
-    lost is built again from the log alone."""
+    lost is built again from the log alone; and administration cannot tell what it holds."""
     checkpoint_seconds: float = field(
         default=180.0, metadata=_from("FRESHET_CHECKPOINT_SECONDS", number(1, 86_400, whole=False))
     )
     """How often states that changed are copied. A rebuild reads at most so much of the log again."""
     dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
     """Where processors send events that they cannot process."""
+    admin_token: str | None = field(default=None, metadata=_from("FRESHET_ADMIN_TOKEN", token))
+    """What administers dead letters and erasures on FRESHET_ADMIN_PORT must send; None: nobody can."""
+
+    @classmethod
+    def _contradictions(cls, given: set[str]) -> list[str]:
+        problems = super()._contradictions(given)
+        if "FRESHET_ADMIN_TOKEN" in given and "FRESHET_ADMIN_PORT" not in given:
+            problems.append("FRESHET_ADMIN_TOKEN is set, FRESHET_ADMIN_PORT is not: set it to 8084 or another port")
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminSettings(_Environment):
+    """Of `freshet dlq` and `freshet erase`."""
+
+    namespace: str = field(default="default", metadata=_from("FRESHET_NAMESPACE", text))
+    """Of FeatureSets whose manifest has no metadata.namespace."""
+    manifests: tuple[Path, ...] = field(default=(), metadata=_from("FRESHET_MANIFESTS", paths))
+    """Files or folders with FeatureSets, comma-separated. Either this or FRESHET_CONFIG_DIR."""
+    config_dir: Path | None = field(default=None, metadata=_from("FRESHET_CONFIG_DIR", folder))
+    """Folder in which the ConfigMap with all FeatureSets is mounted: so in a pod of the recorder."""
+    kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
+    postgres: str | None = field(default=None, metadata=_from("FRESHET_POSTGRES", postgres_url))
+    """The history database: dead letters and receipts. None: `freshet erase` only sends its control records."""
+    redis: str | None = field(default=None, metadata=_from("FRESHET_REDIS", redis_url))
+    """The online store: whether states are reset, and where a revision began to read. None: neither is known."""
+    dead_letter_topic: str = field(default="dead-letter-queue", metadata=_from("FRESHET_DEAD_LETTER_TOPIC", text))
+    """Where processors send events that they cannot process."""
+
+    @classmethod
+    def _contradictions(cls, given: set[str]) -> list[str]:
+        if len(given & {"FRESHET_MANIFESTS", "FRESHET_CONFIG_DIR"}) != 1:
+            return [
+                "FRESHET_MANIFESTS or FRESHET_CONFIG_DIR must be set, not both; they name files or folders with "
+                "FeatureSets, for example FRESHET_MANIFESTS=examples/user-activity"
+            ]
+        return []

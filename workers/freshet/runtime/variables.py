@@ -150,3 +150,10 @@ def postgres_url(given: str) -> str:
     if not usable:
         raise ValueError("it is not of the form postgresql://user:password@host:port/database")
     return given
+
+
+def token(given: str) -> str:
+    """A secret that is long enough not to be guessed. Errors do not repeat it."""
+    if len(given) < 16 or not given.isascii() or not given.isprintable():
+        raise ValueError("it must be at least 16 printable ASCII characters")
+    return given

@@ -27,6 +27,12 @@ def source_key(tag: str) -> str:
     return f"{tag}:source"
 
 
+def began_key(tag: str) -> str:
+    """Key of `offset:kafka offset`: from where the partition's states were built, and from where on out of Kafka, not
+    history. Absent if that is not known."""
+    return f"{tag}:began"
+
+
 def entity_key(tag: str, key: str) -> str:
     """Key of an entity's state."""
     return f"{tag}:e:{key}"

@@ -219,6 +219,16 @@ class PartitionFence:
             raise self._lost("lost its owner, and this is not the script whose reply is missing")
         self._execute(script)
 
+    def note_beginning(self, offset: int, kafka_from: int) -> None:
+        """Notes from where the states are built, and from where on out of Kafka. Raises StoreDown.
+
+        It is for tools that must know which records a revision has read; nothing here depends on it.
+        """
+        try:
+            execute(self._client, "SET", naming.began_key(self._tag), f"{offset}:{kafka_from}")
+        except Failures as error:
+            raise StoreDown(f"{self._tag}: {describe(error)}") from error
+
     def _execute(self, script: Script) -> None:
         # rule: drop_on_doubt. Without a reply that says "done" there is no owner any more.
         again, self._in_doubt, self._stored = script is self._in_doubt, None, None

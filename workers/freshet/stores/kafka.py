@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -17,7 +17,9 @@ from freshet.runtime.settings import ConfigurationError, KafkaSettings
 from freshet.stores.topics import TopicInfo, describe_topic, ensure_topics
 
 __all__ = [
+    "DELIVERY_SECONDS",
     "MAX_MESSAGE_BYTES",
+    "NO_SUCH_TOPIC",
     "FirstDelivery",
     "TopicInfo",
     "admin",
@@ -36,6 +38,11 @@ PARTITIONERS = {"murmur2": "murmur2_random", "consistent": "consistent_random"}
 MAX_MESSAGE_BYTES = 16 << 20
 """Client-side limit of one record. Above an event's 1 MiB: a dead letter carries whatever a foreign topic held."""
 
+DELIVERY_SECONDS = 30
+"""By then a record is acknowledged or reported as failed, unless a producer is told otherwise."""
+
+NO_SUCH_TOPIC = KafkaError.UNKNOWN_TOPIC_OR_PART
+
 Client = TypeVar("Client", Producer, Consumer, AdminClient)
 
 _ANSWER_SECONDS = 10.0
@@ -47,7 +54,7 @@ def producer(
     partitioner: str = "murmur2",
     *,
     queue_kbytes: int = 65_536,
-    delivery_timeout_ms: int = 30_000,
+    delivery_timeout_ms: int = DELIVERY_SECONDS * 1000,
     linger_ms: float = 2,
 ) -> Producer:
     """A producer whose acknowledgement means that the record is safe, in order, once.

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import psycopg
 
+from freshet.stores.erasures import keep_off
 from freshet.stores.postgres import HistoryDown, connect, describe
 
 _LONG_MS = 3_600_000
@@ -233,6 +234,7 @@ class Writer:
                 place,
             )
         removed = cursor.rowcount
+        keep_off(cursor)
         # An erasure that was recorded while these states were read: none of them may come back (decision 8).
         cursor.execute(
             "DELETE FROM staged s USING erasures e WHERE e.topic_id = %s AND e.partition = %s AND e.entity = s.entity "

@@ -41,7 +41,7 @@ def describe_topic(client: AdminClient, topic: str, timeout_seconds: float = _AN
     """The topic as it is now. Raises KafkaException if there is none or the broker does not answer in time."""
     found = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
     description = found[topic].result()
-    config = _config(client, topic, timeout_seconds)
+    config = topic_config(client, topic, timeout_seconds)
     retention = config.get("retention.ms")
     return TopicInfo(
         name=topic,
@@ -57,7 +57,8 @@ def topic_uuid(topic_id: str) -> UUID:
     return UUID(bytes=base64.b64decode(topic_id.replace("-", "+").replace("_", "/") + "==", validate=True))
 
 
-def _config(client: AdminClient, topic: str, timeout_seconds: float) -> dict[str, str]:
+def topic_config(client: AdminClient, topic: str, timeout_seconds: float = _ANSWER_SECONDS) -> dict[str, str]:
+    """A topic's settings; empty if they may not be read. Raises KafkaException."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:
         entries = client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()

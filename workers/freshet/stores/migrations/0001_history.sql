@@ -111,7 +111,9 @@ CREATE TABLE dead_letters (
     first_seen       timestamptz NOT NULL,
     key              bytea,
     payload          bytea,
-    -- open, replaying, replayed, discarded, erased
+    -- whom it is about as far as that can be told: the payload's key field, else the key; for erasures
+    entity           text,
+    -- open, replaying (sent, and not yet seen in the log), replayed, discarded
     status           text        NOT NULL DEFAULT 'open',
     changed_at       timestamptz NOT NULL DEFAULT now(),
     replayed_partition integer,
@@ -119,21 +121,47 @@ CREATE TABLE dead_letters (
     PRIMARY KEY (source_topic_id, source_partition, source_offset, owner)
 );
 CREATE INDEX dead_letters_status ON dead_letters (status, first_seen);
+CREATE INDEX dead_letters_entity ON dead_letters (entity);
+-- Keys of foreign topics may be longer than a B-tree takes.
+CREATE INDEX dead_letters_key ON dead_letters USING hash (key);
 
--- Entities whose earlier events are to be forgotten: below "offset" nothing of them is kept, here or in any rebuild.
+-- What somebody asked to have forgotten: noted before the control record is sent, so that no replay comes behind it.
+CREATE TABLE erasure_requests (
+    request_id   uuid        NOT NULL,
+    topic        text        NOT NULL,
+    entity       text        NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    -- where the control record stands; null while it is not known to be in the log
+    topic_id     uuid,
+    partition    integer,
+    "offset"     bigint,
+    -- by topic when Kafka will have dropped what it still holds; null for a topic that keeps its records for ever
+    kept_until   jsonb       NOT NULL DEFAULT '{}',
+    PRIMARY KEY (request_id, topic)
+);
+CREATE INDEX erasure_requests_entity ON erasure_requests (entity);
+
+-- Control records in the log: below "offset" nothing of the entity is kept, here or in any rebuild. The row comes with the
+-- record's own transaction and keeps later writers off; the older rows are then removed in small steps.
 CREATE TABLE erasures (
     topic_id     uuid        NOT NULL,
     partition    integer     NOT NULL,
     "offset"     bigint      NOT NULL,
     topic        text        NOT NULL,
     entity       text        NOT NULL,
-    request_id   uuid        NOT NULL,
-    requested_at timestamptz NOT NULL,
-    applied_at   timestamptz NOT NULL DEFAULT now(),
+    -- null for a record that nobody asked for here
+    request_id   uuid,
+    -- broker time of the control record
+    erased_at    timestamptz NOT NULL,
+    -- when all rows were gone; null: not yet
+    applied_at   timestamptz,
+    -- rows by table
     removed      jsonb       NOT NULL DEFAULT '{}',
     PRIMARY KEY (topic_id, partition, "offset")
 );
 CREATE INDEX erasures_entity ON erasures (entity);
+CREATE INDEX erasures_request ON erasures (request_id);
+CREATE INDEX erasures_waiting ON erasures ("offset") WHERE applied_at IS NULL;
 
 -- For people: the events that count (E of design §5).
 CREATE VIEW events AS
