@@ -21,7 +21,7 @@ from benchmarks.events import fill
 from benchmarks.results import Figure
 from benchmarks.stack import EXAMPLE, MEASURED, pinned, stack
 from freshet.engine.decode import EventDecoder
-from freshet.processor.service import to_records
+from freshet.processor.messages import to_records
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka

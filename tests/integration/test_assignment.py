@@ -17,6 +17,7 @@ from freshet.processor.runner import Pace
 from freshet.processor.takeover import Begun, Taking
 from freshet.runtime.settings import KafkaSettings
 from freshet.stores import kafka as stores
+from freshet.stores.deliveries import Continuity
 from freshet.stores.fence import Refused
 from tests.integration.ingest_service import featureset
 
@@ -38,10 +39,10 @@ def test_a_partition_that_was_stopped_and_taken_away_goes_on_when_it_comes_back(
     def own(_: int) -> Taking:
         begun: Future[Begun] = Future()
         begun.set_result(Begun(owner, None, 0))
-        return Taking(owner, Rebuild(), begun)
+        return Taking(owner, Rebuild(), begun, 10)
 
     with ThreadPoolExecutor(1) as io:
-        assignment = Assignment(consumer, topic, own, io, Pace(), "activity")
+        assignment = Assignment(consumer, topic, own, io, Pace(), "activity", lambda _: Continuity(int))
         assignment.assigned([0], 0)
         consumer.poll(1)
         assignment.stop(0, Refused("another owner"), 0)

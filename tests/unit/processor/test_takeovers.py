@@ -11,6 +11,7 @@ from freshet.processor.rebuild import Rebuild
 from freshet.processor.runner import Pace
 from freshet.processor.service import Processor
 from freshet.processor.takeover import Begun, Taking
+from freshet.stores.deliveries import Continuity
 from freshet.stores.fence import Refused
 
 
@@ -34,10 +35,14 @@ def make() -> tuple[Assignment, Consumer, list[Taking]]:
 
     def own(_: int) -> Taking:
         owner: Any = SimpleNamespace(position=7, complete=False, reached=lambda offset: None)
-        taken.append(Taking(owner, Rebuild(), Future()))
+        taken.append(Taking(owner, Rebuild(), Future(), 10))
         return taken[-1]
 
-    return Assignment(cast(Any, consumer), "t", own, cast(Executor, None), Pace(), "clicks"), consumer, taken
+    return (
+        Assignment(cast(Any, consumer), "t", own, cast(Executor, None), Pace(), "clicks", lambda _: Continuity(int)),
+        consumer,
+        taken,
+    )
 
 
 def test_while_states_come_back_the_partition_is_not_taken_over_again() -> None:
@@ -80,7 +85,7 @@ def test_kafka_has_nothing_to_say_while_events_come_from_the_event_log() -> None
     processor = Processor.__new__(Processor)
     moved: list[object] = []
     owner = SimpleNamespace(position=10, reached=moved.append)
-    runner = SimpleNamespace(backlog=object(), owner=owner, confirm=lambda offset: True)
+    runner = SimpleNamespace(backlog=object(), owner=owner, continuity=Continuity(lambda _: 500))
     restart = lambda *place: moved.append(place)  # noqa: E731
     processor._assignment = cast(Any, SimpleNamespace(runners={0: runner}, restart=restart))
     processor._reached_end(0, 500)

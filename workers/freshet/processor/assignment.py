@@ -16,6 +16,7 @@ from freshet.processor.records import Records
 from freshet.processor.runner import Flushed, Pace, Runner
 from freshet.processor.takeover import Taking
 from freshet.runtime import metrics
+from freshet.stores.deliveries import Continuity
 from freshet.stores.fence import Refused, StoreDown, StoreFull
 from freshet.stores.postgres import HistoryDown
 
@@ -59,14 +60,16 @@ class Assignment:
         io: Executor,
         pace: Pace,
         featureset: str,
+        continuity: Callable[[int], Continuity],
     ) -> None:
-        """`own` takes a partition over."""
+        """`own` takes a partition over; `continuity` says of one that was taken over which deliveries to believe."""
         self._consumer = consumer
         self._topic = topic
         self._own = own
         self._io = io
         self._pace = pace
         self._featureset = featureset
+        self._continuity = continuity
         self.runners: dict[int, Runner] = {}
         self.rebuilding: dict[int, Taking] = {}
         """Ours, but their states are still being brought back."""
@@ -218,7 +221,7 @@ class Assignment:
             return self._begin(partition, taking, now_ms)
         self.waiting.pop(partition, None)
         self.rebuilding[partition] = taking
-        return int(OFFSET_END)
+        return taking.log_end
 
     def _begin(self, partition: int, taking: Taking, now_ms: int) -> int:
         """The partition's states are as its progress says, or that could not be reached."""
@@ -230,7 +233,9 @@ class Assignment:
         self.waiting.pop(partition, None)
         self._waited_ms.pop(partition, None)
         owner = taking.owner
-        self.runners[partition] = Runner(owner, self._io, self._pace, taking.rebuild, begun.backlog)
+        self.runners[partition] = Runner(
+            owner, self._io, self._pace, taking.rebuild, self._continuity(partition), begun.backlog
+        )
         if begun.lost:
             metrics.EVENTS_LOST.labels(self._featureset).inc(begun.lost)
             log.error(

@@ -10,8 +10,8 @@ from freshet.processor.backlog import Backlog
 from freshet.processor.partition import Flush, PartitionOwner
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.records import Records
+from freshet.stores.deliveries import Continuity
 from freshet.stores.fence import Script
-from freshet.stores.kafka import FirstDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,23 @@ class Runner:
     """Drives one PartitionOwner; all store calls go through `io`, one thread that keeps their order."""
 
     def __init__(
-        self, owner: PartitionOwner, io: Executor, pace: Pace, rebuild: Rebuild, backlog: Backlog | None = None
+        self,
+        owner: PartitionOwner,
+        io: Executor,
+        pace: Pace,
+        rebuild: Rebuild,
+        continuity: Continuity,
+        backlog: Backlog | None = None,
     ) -> None:
         self.owner = owner
+        self.continuity = continuity
+        """Says which deliveries of Kafka are to be believed."""
         self.rebuild = rebuild
         """How far it is until `owner` is complete."""
         self.backlog = backlog
         """Events to be taken before those of Kafka."""
         self.acknowledged: int | None = None
         """The offset in `progress` after the last flush, once; None if nothing moved since it was asked."""
-        self._first = FirstDelivery()
         self._io = io
         self._pace = pace
         self._flush: Flush | None = None
@@ -64,10 +71,6 @@ class Runner:
         self.owner.take(records, now_ms)
         if self._waiting_since_ms is None:
             self._waiting_since_ms = now_ms
-
-    def confirm(self, offset: int) -> bool:
-        """Whether a delivery that begins at `offset` is what comes next."""
-        return self._first.confirm(offset, self.owner.position)
 
     def step(self, now_ms: int, *, behind: bool, hurry: bool = False) -> Flushed | None:
         """Collects a finished flush, begins one that is due, checks `progress` while idle.

@@ -10,15 +10,14 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from freshet.engine.control import Erase, Mark, Replay, is_marked, mark_of
 from freshet.processor.assignment import Assignment, Failure
+from freshet.processor.messages import to_records
 from freshet.processor.origin import LogBounds
 from freshet.processor.outputs import Outputs
 from freshet.processor.partition import Compiled, Limits, PartitionOwner, SourceChanged, SourceTruncated
@@ -35,6 +34,7 @@ from freshet.spec.definition import FeatureSet
 from freshet.spec.lifetime import horizon_ms
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
+from freshet.stores.deliveries import Continuity, next_offset
 from freshet.stores.fence import PartitionFence, StoreDown
 from freshet.stores.redis import Client, EvictingStore, connect, require_noeviction
 
@@ -98,7 +98,13 @@ class Processor:
         self._reads = ThreadPoolExecutor(1, "history")
         self._takeovers = self._make_takeovers()
         self._assignment = Assignment(
-            self._consumer, self._topic, self._own, self._io, Pace(settings.coalesce_ms), featureset.name
+            self._consumer,
+            self._topic,
+            self._own,
+            self._io,
+            Pace(settings.coalesce_ms),
+            featureset.name,
+            self._continuity,
         )
         self.report = Report(featureset, self._assignment, self._source)
         self._behind = False
@@ -216,13 +222,26 @@ class Processor:
     def _take_partition(self, partition: int, messages: list[Message]) -> bool:
         """Takes what is what comes next; False if it is not, and was asked for again."""
         runner = self._consuming(partition)
-        if runner is not None:
-            first: Any = messages[0].offset()
-            if not runner.confirm(first):
-                self._assignment.restart(partition, runner.owner.position)
-                return False
-            self._take_records(partition, to_records(messages, self._owner))
+        if runner is None:
+            return True
+        records, position = to_records(messages, self._owner), runner.owner.position
+        if not self._believed(partition, lambda: runner.continuity.accepts(position, records.offset)):
+            return False
+        self._take_records(partition, records)
         return True
+
+    def _believed(self, partition: int, judge: Callable[[], bool]) -> bool:
+        """Asks Kafka to deliver a partition anew from where we are, unless what it delivered comes next there."""
+        try:
+            good = judge()
+        except KafkaException as error:
+            self._assignment.stop(partition, error, now_ms())
+            return False
+        if not good:
+            position = self._assignment.runners[partition].owner.position
+            log.info("a delivery did not come next", extra={"partition": partition, "position": position})
+            self._assignment.restart(partition, position)
+        return good
 
     def _take_records(self, partition: int, records: Records) -> None:
         began = time.perf_counter()
@@ -237,10 +256,9 @@ class Processor:
         runner = self._consuming(partition)
         if runner is None:
             return
-        if runner.confirm(offset):
+        position = runner.owner.position
+        if self._believed(partition, lambda: runner.continuity.ends(position, offset)):
             runner.owner.reached(offset)
-        else:
-            self._assignment.restart(partition, runner.owner.position)
 
     def _own(self, partition: int) -> Taking:
         """Takes over one partition: the store's offset is where consuming starts."""
@@ -269,6 +287,10 @@ class Processor:
         )
         start, end = kafka.log_bounds(self._consumer, self._topic, partition)
         return self._takeovers.take(owner, topic.topic_id, LogBounds(start, end, None))
+
+    def _continuity(self, partition: int) -> Continuity:
+        kafka_settings, topic = self._settings.kafka, self._topic
+        return Continuity(lambda offset: next_offset(kafka_settings, topic, partition, offset))
 
     def _make_takeovers(self) -> Takeovers:
         settings = self._settings
@@ -348,39 +370,6 @@ def choose(featuresets: list[FeatureSet], name: str | None) -> FeatureSet:
         wanted = f'there is no FeatureSet "{name}"' if name else "a processor works on one FeatureSet"
         raise ConfigurationError(f"FRESHET_FEATURESET: {wanted}; the manifests hold {names}: name one of them")
     return chosen[0]
-
-
-def to_records(messages: list[Message], owner: str) -> Records:
-    """Messages of one partition as columns, for the revision `owner` (namespace/featureset/revision)."""
-    size = len(messages)
-    skip = erase = None
-    # Headers are rare. Asking each message by the method itself, in C, costs a hundredth of what decoding costs.
-    if any(map(Message.headers, messages)):
-        skip, erase = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
-        for index, mark in _marks(messages):
-            erase[index] = isinstance(mark, Erase)
-            skip[index] = isinstance(mark, Replay) and mark.owner != owner
-    return Records(
-        np.fromiter((m.offset() for m in messages), np.int64, size),
-        np.fromiter((m.timestamp()[1] for m in messages), np.int64, size),
-        [m.value() for m in messages],
-        lambda i: _bytes(messages[i].key()),
-        skip,
-        erase,
-    )
-
-
-def _marks(messages: list[Message]) -> Iterator[tuple[int, Mark]]:
-    for index, message in enumerate(messages):
-        pairs: Any = message.headers()
-        if pairs and is_marked(pairs):
-            mark = mark_of(_bytes(message.key()), _bytes(message.value()), pairs)
-            if mark is not None:
-                yield index, mark
-
-
-def _bytes(key: Any) -> bytes | None:
-    return key.encode() if isinstance(key, str) else key
 
 
 def now_ms() -> int:

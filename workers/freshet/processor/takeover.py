@@ -48,6 +48,8 @@ class Taking:
     rebuild: Rebuild
     begun: Future[Begun]
     """Raises what ends an ownership."""
+    log_end: int
+    """Where Kafka's log ended: where the partition may stand while it is not consumed."""
     dropped: Event = field(default_factory=Event)
     """Set when the partition is not ours any more."""
 
@@ -100,7 +102,7 @@ class Takeovers:
     def take(self, owner: PartitionOwner, topic_id: str, bounds: LogBounds) -> Taking:
         """Makes `owner` the partition's owner. Raises Refused, StoreDown, StoreFull, SourceChanged."""
         claimed = self._io.submit(owner.claim, topic_id).result()
-        taking = Taking(owner, Rebuild(), Future())
+        taking = Taking(owner, Rebuild(), Future(), bounds.end)
         log = _Log(topic_uuid(topic_id), bounds)
         if not claimed.created and bounds.start <= claimed.progress.offset <= bounds.end:
             begin = claimed.progress.offset

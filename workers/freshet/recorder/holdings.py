@@ -17,7 +17,7 @@ from freshet.recorder.judge import Judge
 from freshet.recorder.rows import Place, Rows
 from freshet.recorder.topics import Role
 from freshet.recorder.writer import Also
-from freshet.stores.kafka import FirstDelivery
+from freshet.stores.deliveries import Continuity
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ class Owned:
     log_ms: int
     judge: Judge | None
     duplicates: DuplicateFilter | None
+    continuity: Continuity
+    """Says which deliveries of Kafka are to be believed."""
     _begins: deque[tuple[int, int]]
     """Log time at the end of recent batches, and the offset at which they begin."""
     rows: list[Rows] = field(default_factory=list)
@@ -60,7 +62,6 @@ class Owned:
     """What belongs to them."""
     pending_rows: int = 0
     pending_bytes: int = 0
-    first: FirstDelivery = field(default_factory=FirstDelivery)
 
     @classmethod
     def of(
@@ -71,11 +72,12 @@ class Owned:
         taken: Taken,
         judge: Judge | None,
         duplicates: DuplicateFilter | None,
+        continuity: Continuity,
     ) -> Owned:
         """As it is just after a take-over."""
         begins = deque([(taken.log_ms, taken.duplicates_from)])
         at = taken.next_offset
-        return cls(place, partitions, role, taken.token, at, at, taken.log_ms, judge, duplicates, begins)
+        return cls(place, partitions, role, taken.token, at, at, taken.log_ms, judge, duplicates, continuity, begins)
 
     @property
     def key(self) -> Key:

@@ -41,6 +41,7 @@ from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
+from freshet.stores.deliveries import Continuity, next_offset
 from freshet.stores.postgres import HistoryDown, NewerSchema
 
 log = logging.getLogger(__name__)
@@ -253,10 +254,8 @@ class Recorder:
             offset: Any = message.offset()
             if owned is None:
                 return
-            if owned.first.confirm(offset, owned.position):
+            if self._believed(owned, lambda: owned.continuity.ends(owned.position, offset)):
                 owned.position = max(owned.position, offset)
-            else:
-                self._holdings.restart(key, owned.position)
         elif error.code() in _OUTSIDE_LOG:
             self._topics.soon()
             sentence = f"{key[0]}/{key[1]}: what comes next is not in the log any more: {error.str()}"
@@ -271,11 +270,9 @@ class Recorder:
         owned = self._holdings.owned.get(key)
         if owned is None:
             return True
-        first: Any = messages[0].offset()
-        if not owned.first.confirm(first, owned.position):
-            self._holdings.restart(key, owned.position)
-            return False
         batch = batch_of(messages)
+        if not self._believed(owned, lambda: owned.continuity.accepts(owned.position, batch.offset)):
+            return False
         known = int(np.searchsorted(batch.offset, owned.position))
         if known:
             # The log went backwards: the topic was made anew, and will be read from its start once that is seen.
@@ -284,6 +281,17 @@ class Recorder:
         if len(batch):
             self._flow.take(owned, batch, now_ms())
         return True
+
+    def _believed(self, owned: Owned, judge: Callable[[], bool]) -> bool:
+        """Asks Kafka to deliver a partition anew from where we are, unless what it delivered comes next there."""
+        try:
+            good = judge()
+        except KafkaException as error:
+            self._holdings.stop(owned.key, error, now_ms())
+            return False
+        if not good:
+            self._holdings.restart(owned.key, owned.position)
+        return good
 
     # Rows out.
     def _write(self, now: int, *, hurry: bool = False) -> None:
@@ -347,7 +355,8 @@ class Recorder:
             raise
         if taken.missed:
             self.report.jumped(key, taken.missed, taken.next_offset)
-        return Owned.of(place, seen.partitions, recorded.role, taken, judge, duplicates)
+        continuity = Continuity(lambda offset: next_offset(self._settings.kafka, topic, partition, offset))
+        return Owned.of(place, seen.partitions, recorded.role, taken, judge, duplicates, continuity)
 
     def _end(self, key: Key) -> int:
         """Where the partition's log ends, as far as the client knows without asking."""

@@ -20,7 +20,6 @@ __all__ = [
     "DELIVERY_SECONDS",
     "MAX_MESSAGE_BYTES",
     "NO_SUCH_TOPIC",
-    "FirstDelivery",
     "TopicInfo",
     "admin",
     "consumer",
@@ -125,27 +124,6 @@ def _made(kind: type[Client], settings: KafkaSettings, own: dict[str, Any]) -> C
     except KafkaException as error:
         reason = error.args[0].str()
         raise ConfigurationError(f"FRESHET_KAFKA or FRESHET_KAFKA_CONFIG: {reason}") from None
-
-
-class FirstDelivery:
-    """Tells whether what is delivered after an assignment begins where it was asked for.
-
-    The first delivery could have been fetched before. One that begins elsewhere is not believed until it comes again
-    after the partition was restarted: then the log has a gap there.
-    """
-
-    __slots__ = ("_confirmed", "_gap_at")
-
-    def __init__(self) -> None:
-        self._confirmed = False
-        self._gap_at: int | None = None
-
-    def confirm(self, offset: int, position: int) -> bool:
-        """Whether a delivery that begins at `offset` is what comes next at `position`."""
-        if not self._confirmed:
-            self._confirmed = offset in (position, self._gap_at)
-            self._gap_at = offset
-        return self._confirmed
 
 
 def log_bounds(
