@@ -17,7 +17,9 @@ NAMES = ("shop", "cart", "search")
 def test_at_rest_and_after_a_restart_nothing_is_written(kube: Api, install: Installer) -> None:
     installation = install(pods=True)
     _fill(kube, installation)
-    time.sleep(SETTLE_SECONDS)  # pods come to their final failure, whose figures are written once
+    for name in NAMES:  # their image is nowhere: that is how they stay
+        installation.wait_condition(name, "ProcessorReady", "False", "ImagePull", seconds=120)
+    time.sleep(SETTLE_SECONDS)  # figures are written once more
     begun = time.monotonic()
     time.sleep(IDLE_SECONDS)
     assert _told(installation, begun) == []
