@@ -7,8 +7,6 @@ import logging
 import random
 import time
 
-from confluent_kafka.admin import AdminClient
-
 from freshet_operator import metrics
 from freshet_operator.api.client import Client
 from freshet_operator.api.errors import ApiError
@@ -45,7 +43,7 @@ class Engine:
     """Everything between the watch and the API server. Made inside a running event loop."""
 
     def __init__(
-        self, settings: Settings, client: Client, admin: AdminClient, lease: Lease, crash_at: str, scope: Scope
+        self, settings: Settings, client: Client, kafka: Kafka, lease: Lease, crash_at: str, scope: Scope
     ) -> None:
         self._settings = settings
         self._client = client
@@ -53,7 +51,7 @@ class Engine:
         self.queue = WorkQueue()
         self.store = Store()
         self._serving_key = Key("Serving", settings.own_namespace, settings.serving_config)
-        self._kafka = Kafka(admin)
+        self._kafka = kafka
         self._pods = PodClient()
         self._reader = ServingReader(client, self._pods, settings)
         self._interests = Interests(settings)

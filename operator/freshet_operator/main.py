@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from freshet.runtime import logs
@@ -23,6 +25,7 @@ from freshet_operator.crash import VARIABLE
 from freshet_operator.engine import Engine
 from freshet_operator.lease import Lease
 from freshet_operator.login import login
+from freshet_operator.observe.kafka import Kafka
 from freshet_operator.scope import Scope
 from freshet_operator.settings import Settings
 from freshet_operator.store import BLIND_SECONDS
@@ -41,15 +44,18 @@ def main() -> None:
         logs.configure("operator", settings.log_format, settings.log_level)
         for name in _NOISY:
             logging.getLogger(name).setLevel(logging.WARNING)
-        admin = kafka.admin(KafkaSettings(bootstrap=settings.kafka, config_file=_path(settings.kafka_config)))
+        broker = KafkaSettings(bootstrap=settings.kafka, config_file=_path(settings.kafka_config))
+        admin = kafka.admin(broker)
         login()
     except ConfigurationError as error:
         sys.exit(f"freshet-operator: {error}")
-    code = _loop_runner().run(run(settings, admin, os.environ))
+    code = _loop_runner().run(run(settings, admin, partial(kafka.consumer, broker), os.environ))
     sys.exit(code)
 
 
-async def run(settings: Settings, admin: AdminClient, env: Mapping[str, str]) -> int:
+async def run(
+    settings: Settings, admin: AdminClient, consumer: Callable[[str], Consumer], env: Mapping[str, str]
+) -> int:
     """One replica from its start to its end; returns the exit code."""
     stop = asyncio.Event()
     _on_signals(stop)
@@ -67,7 +73,7 @@ async def run(settings: Settings, admin: AdminClient, env: Mapping[str, str]) ->
             return 0
         keeper = asyncio.create_task(_keep(lease))
         try:
-            return await _lead(settings, client, admin, lease, checks, stop, env)
+            return await _lead(settings, client, Kafka(admin, consumer), lease, checks, stop, env)
         finally:
             keeper.cancel()
             await lease.release()
@@ -79,7 +85,7 @@ async def run(settings: Settings, admin: AdminClient, env: Mapping[str, str]) ->
 async def _lead(
     settings: Settings,
     client: Client,
-    admin: AdminClient,
+    kafka: Kafka,
     lease: Lease,
     checks: health.Health,
     stop: asyncio.Event,
@@ -90,7 +96,7 @@ async def _lead(
     if looked is None:
         return 0
     found = looked.result()
-    engine = Engine(settings, client, admin, lease, env.get(VARIABLE, ""), found)
+    engine = Engine(settings, client, kafka, lease, env.get(VARIABLE, ""), found)
     _check(checks, engine)
     try:
         started = await _unless_stopped(stop, engine.start())

@@ -44,7 +44,8 @@ class KafkaSeen:
     topics: dict[str, TopicSeen] = field(default_factory=dict)
     """Those that exist."""
     lag: int | None = None
-    """Events of the source topic not yet processed by the group; None: unknown."""
+    """Events of the source topic that processors have yet to take, by their own account, or, while none runs, those
+    that their group has not committed; None: unknown."""
     error: str | None = None
     """Kafka could not be asked: why, without secrets. The rest then says nothing."""
 
@@ -59,6 +60,8 @@ class Figures:
     """Share of time the busiest pod computes, 0 to 1; None on its first look."""
     freshness_ms: float | None
     """Of events of the last interval, 99th percentile; None without events."""
+    lag: int | None = None
+    """Events of the source topic that are not in the states yet; None: no pod has a partition."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,8 +105,9 @@ class Reconciler:
         if not statuses.changed(before, after):
             return
         now = time.monotonic()
-        last = self._figures_written.get(key)
-        lately = last is not None and now - last < statuses.FIGURES_SECONDS
+        # A new process knows no figures at first: to write that would be a write for each at every restart.
+        last = self._figures_written.setdefault(key, now)
+        lately = now - last < statuses.FIGURES_SECONDS
         if lately and statuses.only_figures_changed(before, after):
             return
         try:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from freshet_operator.observe.figures import parse, percentile_ms, together
 
 
-def exposition(busy: float, freshness: list[float]) -> str:
+def exposition(busy: float, freshness: list[float], lags: dict[str, int] | None = None) -> str:
     registry = CollectorRegistry()
     Counter("processor_busy_seconds_total", "", ["featureset"], registry=registry).labels("a").inc(busy)
+    lag = Gauge("partition_lag", "", ["featureset", "partition"], registry=registry)
+    for partition, events in (lags or {}).items():
+        lag.labels("a", partition).set(events)
     seconds = Histogram("freshness_seconds", "", ["featureset"], buckets=(0.05, 0.1, 0.2), registry=registry)
     for value in freshness:
         seconds.labels("a").observe(value)
@@ -49,3 +52,14 @@ def test_the_first_look_and_a_restarted_pod_say_nothing_of_rates() -> None:
 def test_a_percentile_beyond_the_last_bound_is_that_bound() -> None:
     assert percentile_ms({0.1: 0, math.inf: 10}, 0.99) == 100
     assert percentile_ms({}, 0.99) is None
+
+
+def test_the_lag_of_all_partitions_each_counted_once() -> None:
+    first = parse(exposition(0, [], {"0": 5, "1": 70}), 100)
+    second = parse(exposition(0, [], {"1": 60, "2": 0}), 100)
+    found = together([(None, first), (None, second)])
+    assert found is not None
+    assert found.lag == 75
+    nothing = together([(None, parse(exposition(0, []), 100))])
+    assert nothing is not None
+    assert nothing.lag is None

@@ -31,8 +31,8 @@ async def outcome(failure: Exception | float | None, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Engine, "_reconcile", reconcile)
     async with fake_api() as api, client_of(api) as client:
         lease = Lease(client, "op", "l", "me")
-        admin: Any = None
-        engine = Engine(settings(), client, admin, lease, "", Scope())
+        kafka: Any = None
+        engine = Engine(settings(), client, kafka, lease, "", Scope())
         engine.queue.add(A)
         key = await engine.queue.get()
         assert key == A

@@ -1,4 +1,4 @@
-"""What processor pods measure, read from their /metrics: how busy they are and how fresh their features."""
+"""What processor pods measure, read from their /metrics: how far behind and busy they are, how fresh their features."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from freshet_operator.observe.pods import PodClient, addresses
 
 BUSY = "processor_busy_seconds_total"
 FRESHNESS = "freshness_seconds_bucket"
+LAG = "partition_lag{"
 _AGE_SECONDS = 10.0
 
 
@@ -24,10 +25,12 @@ class Reading:
     busy: float | None = None
     buckets: dict[float, float] = field(default_factory=dict)
     """Upper bound in seconds → cumulated count."""
+    lags: dict[str, float] = field(default_factory=dict)
+    """Partition → events that are not in its states yet."""
 
 
 def parse(text: str, at: float) -> Reading:
-    """The two metrics of an exposition; everything else is passed over."""
+    """The three metrics of an exposition; everything else is passed over."""
     reading = Reading(at)
     for line in text.splitlines():
         if line.startswith(BUSY):
@@ -36,14 +39,19 @@ def parse(text: str, at: float) -> Reading:
             _, _, rest = line.partition('le="')
             bound = float(rest.partition('"')[0])
             reading.buckets[bound] = reading.buckets.get(bound, 0.0) + _value(line)
+        elif line.startswith(LAG):
+            _, _, rest = line.partition('partition="')
+            reading.lags[rest.partition('"')[0]] = _value(line)
     return reading
 
 
 def together(pairs: Iterable[tuple[Reading | None, Reading]]) -> Figures | None:
     """The figures of (earlier or None, now) readings of each pod; None without pods."""
-    pods, busy, counts = 0, None, dict[float, float]()
+    pods, busy, counts, lags = 0, None, dict[float, float](), dict[str, float]()
     for before, now in pairs:
         pods += 1
+        for partition, lag in now.lags.items():  # one that changes hands has two owners for a moment
+            lags[partition] = max(lag, lags.get(partition, 0.0))
         if before is None or now.at <= before.at:
             continue
         if before.busy is not None and now.busy is not None and now.busy >= before.busy:
@@ -51,7 +59,8 @@ def together(pairs: Iterable[tuple[Reading | None, Reading]]) -> Figures | None:
             busy = share if busy is None else max(busy, share)
         for bound, count in now.buckets.items():
             counts[bound] = counts.get(bound, 0.0) + max(0.0, count - before.buckets.get(bound, 0.0))
-    return Figures(pods, busy, percentile_ms(counts, 0.99)) if pods else None
+    behind = int(sum(lags.values())) if lags else None
+    return Figures(pods, busy, percentile_ms(counts, 0.99), behind) if pods else None
 
 
 def percentile_ms(cumulated: dict[float, float], share: float) -> float | None:

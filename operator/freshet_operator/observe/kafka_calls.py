@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
@@ -15,7 +15,6 @@ from confluent_kafka.cimpl import NewTopic
 from freshet_operator.model import Topic, TopicSeen
 
 ANSWER_SECONDS = 5.0
-_GROUPS_AT_ONCE = 16
 _EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 Ends = dict[int, tuple[int, int]]
@@ -46,23 +45,12 @@ async def ends(client: AdminClient, partitions: Mapping[str, int]) -> dict[str, 
     return found
 
 
-async def lags(client: AdminClient, groups: Mapping[str, str], known: Mapping[str, Ends]) -> dict[str, int]:
-    """Lag of each group (name → its source topic) in records that are still kept; without those that have no topic.
-
-    A partition without a commit counts from its first record. Raises KafkaException.
-    """
-    at_once = asyncio.Semaphore(_GROUPS_AT_ONCE)
-
-    async def lag(group: str, topic: str) -> tuple[str, int | None]:
-        async with at_once:
-            committed = await _committed(client, group)
-        if committed is None:
-            return group, None
-        ends = known[topic].items()
-        return group, sum(max(0, last - max(committed.get((topic, i), 0), first)) for i, (first, last) in ends)
-
-    pairs = await asyncio.gather(*(lag(group, topic) for group, topic in groups.items() if topic in known))
-    return {group: total for group, total in pairs if total is not None}
+async def groups(client: AdminClient) -> frozenset[str]:
+    """Names of the consumer groups that there are, as far as they may be seen. Raises KafkaException."""
+    (answer,) = (await _each({"": client.list_consumer_groups(request_timeout=ANSWER_SECONDS)})).values()
+    if isinstance(answer, KafkaException):
+        raise answer
+    return frozenset(one.group_id for one in answer.valid or ())
 
 
 async def create_topic(client: AdminClient, topic: Topic) -> None:
@@ -109,20 +97,6 @@ async def _offsets(client: AdminClient, places: list[tuple[str, int]], at: Any) 
         (place.topic, place.partition): answer.offset
         for place, answer in answers.items()
         if not isinstance(answer, KafkaException)  # a partition without a leader just now says nothing
-    }
-
-
-async def _committed(client: AdminClient, group: str) -> dict[tuple[str, int], int] | None:
-    """Committed offsets by (topic, partition); None where the group cannot be read now, or may not."""
-    asked = [ConsumerGroupTopicPartitions(group)]
-    answer = (await _each(client.list_consumer_group_offsets(asked, request_timeout=ANSWER_SECONDS)))[group]
-    if isinstance(answer, KafkaException):
-        _raise_unless_answered(answer)
-        return {} if _is_gone(answer) else None
-    return {
-        (place.topic, place.partition): place.offset
-        for place in answer.topic_partitions or ()
-        if place.error is None and place.offset >= 0
     }
 
 

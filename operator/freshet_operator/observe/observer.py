@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from freshet_operator.api.kinds import FEATURESET, POD
 from freshet_operator.interest import Interests
@@ -47,12 +48,15 @@ class Observer:
         if resource is None:
             return None
         pods = tuple(item for item in items if item["kind"] == POD.kind and not _of_job(item))
-        kafka, serving, figures, work = await asyncio.gather(
-            self._kafka.seen(self._interests.of(resource)),
-            self._serving.seen(),
+        figures, work, serving = await asyncio.gather(
             self._scraper.figures(key, pods),
             self._work.work(key, pods),
+            self._serving.seen(),
         )
+        lag = None if figures is None else figures.lag
+        kafka = await self._kafka.seen(self._interests.of(resource), running=lag is not None)
+        if lag is not None and kafka.error is None:
+            kafka = replace(kafka, lag=lag)
         return Observed(
             resource=resource,
             children=tuple(item for item in items if item["kind"] not in (FEATURESET.kind, POD.kind)),
