@@ -56,6 +56,7 @@ def fingerprint(observed: Observed) -> int:
             (mine, serving.hash, serving.error, tuple(serving.pods.items())),
             observed.figures,
             observed.namespace_terminating,
+            observed.unreadable,
             repr((observed.kafka, observed.work)),
         )
     )

@@ -69,8 +69,24 @@ def test_whatever_a_plan_looks_at_is_noticed(what: str) -> None:
 
 
 def test_every_part_of_what_is_observed_counts() -> None:
-    tried = {"resource", "children", "pods", "kafka", "claims", "serving", "figures", "work", "namespace_terminating"}
+    tried = {
+        "resource",
+        "children",
+        "pods",
+        "kafka",
+        "claims",
+        "serving",
+        "figures",
+        "work",
+        "namespace_terminating",
+        "unreadable",
+    }
     assert tried == set(Observed.__dataclass_fields__)
+
+
+def test_a_namespace_that_cannot_be_read_any_more_is_noticed() -> None:
+    seen = served().observe()
+    assert fingerprint(replace(seen, unreadable=("zoo",))) != fingerprint(seen)
 
 
 def test_what_waits_for_time_is_planned_again() -> None:
