@@ -192,3 +192,15 @@ def test_a_log_that_is_shorter_than_history_stops_the_partition(partition: Parti
     with pytest.raises(LogShorter, match="recorded up to offset 5, but the log ends at 3"):
         take_over(partition.connection, partition.place, 0, 3)
     assert partition.write([NOW]).done == [True], "the token was not changed"
+
+
+def test_dead_letters_go_with_the_events_of_their_time(partition: Partition) -> None:
+    for days in (1, 3, 5):
+        partition.connection.execute(
+            "INSERT INTO dead_letters (source_topic_id, source_partition, source_offset, owner, source_topic, "
+            "source_time, reason, sentence, first_seen) VALUES (%s, 0, %s, 'a/b/c', 't', now(), 'r', 's', "
+            "now() - make_interval(days => %s))",
+            (partition.place.topic_id, days, days),
+        )
+    maintain(partition.connection, NOW, Retention(4 * DAY_MS, DAY_MS))
+    assert partition.query("SELECT source_offset FROM dead_letters ORDER BY 1") == [(1,), (3,)]
