@@ -1,4 +1,5 @@
 """history: rows a second of one recorder on one core, exactly-once, beside COPY of the same rows without consuming.
+history.cpu: rows a second of the recorder's CPU time: what a core gives where PostgreSQL is not the bound.
 
 PostgreSQL (fsync on) and Kafka are on the other core. The limit writes the same rows, made beforehand, into the same
 tables in transactions of the recorder's size; it has no broker beside PostgreSQL on that core.
@@ -33,6 +34,7 @@ from freshet.stores import kafka
 from freshet.stores.postgres import connect, migrate
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "600000"))
+FLOOR = 60_000
 _TRANSACTION = 20_000
 _LIMIT_IS = "COPY of the same rows in equal transactions, same core, nothing consumed or judged"
 
@@ -45,9 +47,14 @@ def measure() -> list[Figure]:
             before = _limit_process(running.kafka.bootstrap, postgres.create("before"))
             recorder = running.service("recorder", MEASURED, FRESHET_POSTGRES=postgres.create("history"))
             rate = until(lambda: recorder.metric("recorder_rows_total"), EVENTS)
+            core = EVENTS / recorder.metric("process_cpu_seconds_total")
             recorder.stop()
             after = _limit_process(running.kafka.bootstrap, postgres.create("after"))
-    return [Figure("history", rate, "rows/s", (before + after) / 2, _LIMIT_IS)]
+    limit = (before + after) / 2
+    return [
+        Figure("history", rate, "rows/s", limit, _LIMIT_IS),
+        Figure("history.cpu", core, "rows/CPU s", FLOOR, "the floor: 60k rows/s on one core; start-up included"),
+    ]
 
 
 def _limit_process(bootstrap: str, url: str) -> float:

@@ -280,6 +280,20 @@ def _url(what: str, variable: str | None = None) -> typer.models.OptionInfo:
 
 
 @app.command()
+def history(
+    postgres: Annotated[str, typer.Option(envvar="FRESHET_POSTGRES", help="The history database.", show_default=False)],
+    kafka: Annotated[str | None, _url("host:port of a broker: the lag is shown.", "FRESHET_KAFKA")] = None,
+    kafka_config: Annotated[Path | None, _url("librdkafka properties (TLS, SASL).", "FRESHET_KAFKA_CONFIG")] = None,
+    output: Annotated[Output, typer.Option(help="Form of the report.")] = Output.TEXT,
+) -> None:
+    """Show what is recorded in PostgreSQL: days, rows, sizes, retention, lag of each partition."""
+    from freshet.dev.history import show
+
+    with _told():
+        show(postgres, kafka, kafka_config, as_json=output is Output.JSON, console=console)
+
+
+@app.command()
 def smoke(
     ingest: Annotated[str, typer.Option(help="URL of ingest.")] = INGEST_URL,
     serving: Annotated[str, typer.Option(help="URL of serving.")] = "http://localhost:8083",

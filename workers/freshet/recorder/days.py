@@ -125,12 +125,33 @@ def maintain(connection: psycopg.Connection, now_ms: int, retention: Retention) 
             if day not in present:
                 _try_day(connection, table, day)
         keep_ms = kept[table]
+        connection.execute(_KEEP, (table, keep_ms))
         if keep_ms is None:
             continue
         oldest = (now_ms - keep_ms) // DAY_MS
         dropped += [name for day, name in sorted(present.items()) if day < oldest and _drop(connection, table, name)]
         _drop_strays(connection, table)
+    if retention.events_ms is not None:
+        _drop_letters(connection, now_ms - retention.events_ms)
     return dropped
+
+
+def _drop_letters(connection: psycopg.Connection, before_ms: int) -> None:
+    """Dead letters go with the events of their time, in steps that lock few rows."""
+    while connection.execute(_OLD_LETTERS, (before_ms / 1000, _STEP)).rowcount == _STEP:
+        pass
+
+
+_STEP = 5_000
+_OLD_LETTERS = """
+DELETE FROM dead_letters WHERE ctid IN (
+    SELECT ctid FROM dead_letters WHERE first_seen < to_timestamp(%s) AND status <> 'replaying' LIMIT %s
+)
+"""
+_KEEP = """
+INSERT INTO retention AS r (table_name, keep_ms) VALUES (%s, %s) ON CONFLICT (table_name) DO UPDATE
+    SET keep_ms = excluded.keep_ms, updated_at = now() WHERE r.keep_ms IS DISTINCT FROM excluded.keep_ms
+"""
 
 
 def _drop(connection: psycopg.Connection, table: str, name: str) -> bool:

@@ -66,6 +66,13 @@ CREATE TABLE recorded (
     PRIMARY KEY (topic_id, partition)
 );
 
+-- How long the recorders keep each table, by the FeatureSets that they know; no row or null: for ever.
+CREATE TABLE retention (
+    table_name text        PRIMARY KEY,
+    keep_ms    bigint,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
 -- A checkpoint: every event of the partition below "offset" is in entity_states, and duplicates_index with its buckets is the
 -- filter as of exactly "offset". owner is namespace/featureset/revision.
 CREATE TABLE checkpoints (
