@@ -17,7 +17,7 @@ from freshet.admin.letters import Filter
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
 from freshet.runtime.settings import AdminSettings
 from tests.integration.administered import Administered
-from tests.integration.test_dead_letters import BAD, event
+from tests.integration.test_dead_letters import BAD, dead_letters, event
 
 pytestmark = pytest.mark.server
 
@@ -173,3 +173,22 @@ def test_letters_are_written_once_and_without_payloads_in_logs(system: Administe
 def letter_id(system: Administered) -> str:
     (letter,) = system.json("dlq", "list")["dead_letters"]
     return str(letter["id"])
+
+
+def test_what_fails_for_a_while_is_no_dead_letter(system: Administered) -> None:
+    """The store dies under events and comes back empty: all is tried again until it is right."""
+    system.processor()
+    for i in range(200):
+        system.send_bytes(f"user_{i % 7}", event(event_id=f"e{i}", user_id=f"user_{i % 7}"))
+    system.producer.flush()
+    system.wait_processed()
+    system.valkey.kill()
+    for i in range(200, 400):
+        system.send_bytes(f"user_{i % 7}", event(event_id=f"e{i}", user_id=f"user_{i % 7}"))
+    system.producer.flush()
+    time.sleep(2)
+    system.valkey.start()
+    system.wait_processed()
+    assert dead_letters(system, 0) == []
+    assert sum(int(str(system.value(f"user_{i}", "ever"))) for i in range(7)) == 400
+    system.assert_exact(system.read_logs())
