@@ -11,6 +11,7 @@ import pytest
 
 from freshet.admin.judge import Judge, Outcome, Reading
 from freshet.admin.letters import Content, Letter, Place
+from freshet.admin.replay import _bounded
 from freshet.spec.load import parse_featureset
 
 MANIFEST = """
@@ -94,3 +95,10 @@ def test_a_topic_made_anew_does_not_hold_it() -> None:
 
 def test_a_letter_that_has_gone() -> None:
     assert outcome(replace(letter()), None) is Outcome.NOT_OPEN
+
+
+def test_batches_fit_into_memory() -> None:
+    sizes = [1, 8 << 20, 3 << 20, 6 << 20, 1, 1]
+    batch = [replace(letter(offset=i), size=size) for i, size in enumerate(sizes)]
+    parts = [[one.place.offset for one in part] for part in _bounded([batch, batch[:1]])]
+    assert parts == [[0], [1], [2], [3, 4, 5], [0]]

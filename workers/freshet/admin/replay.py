@@ -8,7 +8,7 @@ more. One replay or erasure request at a time: a letter must not be sent behind 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -26,6 +26,8 @@ from freshet.stores.topics import topic_uuid
 
 BATCH = 100
 """Letters that are on their way at a time."""
+_BATCH_BYTES = 8 << 20
+"""Their payloads together; a letter carries whatever a foreign topic held."""
 _LOCK = 0x7265706C6179  # "replay"
 _IN_DOUBT_SECONDS = 90
 """After it a record that a producer has sent is in the log or will never be: three times its delivery time-out."""
@@ -73,13 +75,27 @@ def replay(installation: Installation, order: Order, tell: Callable[[Sequence[Ve
             sender = None if order.dry_run else _Sender(installation, connection)
             # Of a letter that is named it is said why it is not sent; of all that fit, the open ones are meant.
             wanted = order.wanted if order.wanted.offset is not None else replace(order.wanted, statuses=("open",))
-            for batch in in_order(connection, wanted, BATCH, order.limit):
+            for batch in _bounded(in_order(connection, wanted, BATCH, order.limit)):
                 held = contents(connection, [letter.place for letter in batch])
                 now_ms = time.time_ns() // 1_000_000
                 verdicts = [judge.judge(letter, held.get(letter.place), now_ms) for letter in batch]
                 tell(verdicts if sender is None else sender.send(verdicts, held))
     except psycopg.Error as error:
         raise HistoryDown(describe(error)) from error
+
+
+def _bounded(batches: Iterable[list[Letter]]) -> Iterator[list[Letter]]:
+    """The same letters in batches whose payloads fit into memory together."""
+    for batch in batches:
+        part: list[Letter] = []
+        size = 0
+        for letter in batch:
+            if part and size + letter.size > _BATCH_BYTES:
+                yield part
+                part, size = [], 0
+            part.append(letter)
+            size += letter.size
+        yield part
 
 
 class _Sender:
