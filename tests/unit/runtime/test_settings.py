@@ -13,11 +13,13 @@ import pytest
 
 from freshet.runtime import logs
 from freshet.runtime.settings import (
+    AdminSettings,
     ConfigurationError,
     IngestSettings,
     KafkaSettings,
     LiveSettings,
     ProcessorSettings,
+    RecorderSettings,
     ServiceSettings,
     ServingSettings,
 )
@@ -163,3 +165,34 @@ def test_text_lines_carry_their_traceback() -> None:
         logging.getLogger("freshet.test").exception("failed", extra={"n": 1})
     assert "failed  n=1" in out.getvalue()
     assert "ValueError: broken" in out.getvalue()
+
+
+RECORDER = {**BASE, "FRESHET_POSTGRES": "postgresql://h/d"}
+
+
+@pytest.mark.parametrize("token", ["short", "fifteen letters", "sixteen-lettérs!", "sixteen\tletters!"])
+def test_a_token_that_can_be_guessed_is_refused_and_not_repeated(token: str) -> None:
+    given = {**RECORDER, "FRESHET_ADMIN_TOKEN": token, "FRESHET_ADMIN_PORT": "8084"}
+    with pytest.raises(ConfigurationError, match="FRESHET_ADMIN_TOKEN: it must be at least 16") as caught:
+        RecorderSettings.from_environment(given)
+    assert token not in str(caught.value)
+
+
+def test_a_token_needs_a_port_and_is_never_shown() -> None:
+    token = "a-token-of-24-characters"
+    with pytest.raises(ConfigurationError, match="FRESHET_ADMIN_PORT is not"):
+        RecorderSettings.from_environment({**RECORDER, "FRESHET_ADMIN_TOKEN": token})
+    settings = RecorderSettings.from_environment(
+        {**RECORDER, "FRESHET_ADMIN_TOKEN": token, "FRESHET_ADMIN_PORT": "8084"}
+    )
+    assert settings.admin_token == token
+    assert token not in str(settings.describe())
+
+
+def test_commands_read_files_or_the_mounted_configuration() -> None:
+    kafka = {"FRESHET_KAFKA": "a:9092"}
+    assert AdminSettings.from_environment({**kafka, "FRESHET_MANIFESTS": "."}).postgres is None
+    assert AdminSettings.from_environment({**kafka, "FRESHET_CONFIG_DIR": "/x"}).config_dir == Path("/x")
+    for given in ({}, {"FRESHET_MANIFESTS": ".", "FRESHET_CONFIG_DIR": "/x"}):
+        with pytest.raises(ConfigurationError, match="FRESHET_MANIFESTS or FRESHET_CONFIG_DIR must be set, not both"):
+            AdminSettings.from_environment({**kafka, **given})
