@@ -93,7 +93,7 @@ def test_a_resource_is_bounded_as_a_file_is() -> None:
 
 def test_workers_read_the_same_without_what_only_a_deployment_needs() -> None:
     data = resource(bent("version: v1", "version: v1\n  suspend: true\n  processor: {maxReplicas: 3}"))
-    data["spec"] |= {"rollout": {}, "drift": {}, "deletionPolicy": "Delete"}
+    data["spec"] |= {"rollout": {}, "history": {}, "drift": {}, "deletionPolicy": "Delete"}
     found = reduced(data)
     assert found["metadata"] == {"name": "demo", "namespace": "team-a"}
     assert set(found) == {"apiVersion", "kind", "metadata", "spec"}
