@@ -138,6 +138,8 @@ class System:
         self.dead_letters = unique("dead")
         kafka.ensure_topics(kafka.admin(self.settings), [self.featureset], self.dead_letters, replication=1)
         self.producer = kafka.producer(self.settings)
+        self.acknowledged: Callable[[Any, Any], None] = lambda *_: None
+        """Told of every record that Kafka has, or refuses."""
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def send(self, event: dict[str, Any]) -> None:
@@ -146,7 +148,7 @@ class System:
 
     def send_bytes(self, key: str, value: bytes) -> None:
         """Sends any value."""
-        self.producer.produce(self.featureset.source.topic, key=key, value=value)
+        self.producer.produce(self.featureset.source.topic, key=key, value=value, on_delivery=self.acknowledged)
         self.producer.poll(0)
 
     def processor(
