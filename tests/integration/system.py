@@ -18,6 +18,7 @@ import redis
 from confluent_kafka import TopicPartition
 
 from freshet.dev import children
+from freshet.dev.kafka_cluster import EmbeddedKafkaCluster
 from freshet.dev.oracle.compare import differences, report
 from freshet.dev.oracle.log import Log, Record, log_of
 from freshet.dev.oracle.run import Oracle, Reads
@@ -121,11 +122,12 @@ class System:
     def __init__(
         self,
         folder: Path,
-        servers: tuple[EmbeddedKafka, EmbeddedValkey],
+        servers: tuple[EmbeddedKafka | EmbeddedKafkaCluster, EmbeddedValkey],
         namespace: str,
         unique: Callable[[str], str],
         *,
         postgres: str = "",
+        replication: int = 1,
     ) -> None:
         self._postgres = postgres
         self.folder, self.namespace = folder, namespace
@@ -136,7 +138,7 @@ class System:
         self.featureset: FeatureSet = parse_featureset(text)
         self.settings = KafkaSettings(bootstrap=self.kafka.bootstrap)
         self.dead_letters = unique("dead")
-        kafka.ensure_topics(kafka.admin(self.settings), [self.featureset], self.dead_letters, replication=1)
+        kafka.ensure_topics(kafka.admin(self.settings), [self.featureset], self.dead_letters, replication=replication)
         self.producer = kafka.producer(self.settings)
         self.acknowledged: Callable[[Any, Any], None] = lambda *_: None
         """Told of every record that Kafka has, or refuses."""

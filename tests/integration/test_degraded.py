@@ -7,6 +7,8 @@ More of it: `test_processor_faults` (crashes, pauses, a store that forgets), `te
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -19,11 +21,13 @@ import httpx
 import pytest
 import redis
 
+from freshet.dev.kafka_cluster import EmbeddedKafkaCluster
 from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
+from tests.chaos.proxy import Network
 from tests.integration import ingest_service
 from tests.integration.serving import serving
-from tests.integration.system import Load, System
+from tests.integration.system import PARTITIONS, Load, System
 from tests.integration.test_serving_failures import eventually
 
 pytestmark = pytest.mark.server
@@ -68,13 +72,24 @@ def working(system: System) -> bool:
     return all(p is not None and p.offset and p.complete for p in system.progress())
 
 
+def moves_on(system: System) -> None:
+    """Every partition takes more events within 20 seconds."""
+    before = [p.offset for p in system.progress() if p is not None]
+    assert len(before) == PARTITIONS
+    eventually(
+        lambda: all(p is not None and p.offset > old for p, old in zip(system.progress(), before, strict=True)), 20
+    )
+
+
 def resident_mb(process: subprocess.Popen[bytes]) -> float:
     fields = Path(f"/proc/{process.pid}/status").read_text().split("VmRSS:")[1].split()
     return int(fields[0]) / 1024
 
 
-def probe(url: str, number: int) -> httpx.Response:
+def probe(url: str, number: int, padding: int = 0) -> httpx.Response:
+    """Sends one event; `padding` bytes that cannot be compressed make it larger."""
     event = EVENT | {"event_id": f"probe-{number}", "timestamp": time.time_ns() // 1_000_000}
+    event["padding"] = os.urandom(padding).hex()
     return httpx.post(url + "/ingest", content=json.dumps(event), timeout=20)
 
 
@@ -138,6 +153,113 @@ def test_kafka_is_away(
         system.assert_exact(system.logs())
 
 
+def test_one_broker_of_three_is_away(
+    tmp_path: Path, valkey: EmbeddedValkey, namespace: str, unique: Callable[[str], str]
+) -> None:
+    """Nobody but the broker's operator has anything to do: events are taken, values are fresh, nothing is lost."""
+    with (
+        EmbeddedKafkaCluster(tmp_path / "kafka") as cluster,
+        closing(System(tmp_path, (cluster, valkey), namespace, unique, replication=3)) as system,
+        ingest_service.serving(cluster.bootstrap, [system.featureset]) as url,
+        loaded(system, 300),
+    ):
+        system.processor()
+        eventually(lambda: working(system), 60)
+        eventually(lambda: probe(url, 0).status_code == 202, 30)
+        cluster.nodes[1].kill()
+        time.sleep(2)
+        for number in range(10):
+            assert probe(url, number).status_code == 202
+        moves_on(system)
+        cluster.nodes[1].start(120)
+        moves_on(system)
+
+
+def test_a_full_disk_at_the_broker(
+    small_disk: Path, valkey: EmbeddedValkey, namespace: str, unique: Callable[[str], str]
+) -> None:
+    """The broker ends; ingest refuses and reads go on; with room and a restart everything acknowledged is there."""
+    kafka = EmbeddedKafka(small_disk / "kafka").start()
+    folder = small_disk.parent
+    with (
+        closing(System(folder, (kafka, valkey), namespace, unique)) as system,
+        ingest_service.serving(kafka.bootstrap, [system.featureset], acknowledge_timeout_ms=3000) as url,
+        serving(valkey.url, folder / "m", namespace, system.manifest.read_text()) as server,
+    ):
+        system.processor()
+        eventually(lambda: probe(url, 0).status_code == 202, 30)
+        eventually(lambda: server.get("/features/user_probe/n_1h")[1].get("value") == 1, 30)
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - (2 << 20)))
+        acknowledged = {"probe-0"}
+        for number in range(1, 500):
+            answer = probe(url, number, padding=20_000)
+            if answer.status_code != 202:
+                break
+            acknowledged.add(f"probe-{number}")
+        assert answer.status_code == 503, answer.text
+        eventually(lambda: kafka.process.poll() is not None, 30)
+        assert probe(url, 1000).status_code == 503
+        assert server.get("/features/user_probe/n_1h")[1]["value"] >= 1
+        ballast.unlink()
+        kafka.start()
+        eventually(lambda: probe(url, 1001).status_code == 202, 30)
+        acknowledged.add("probe-1001")
+        found = [one["event_id"] for one in ingest_service.values(kafka.bootstrap, system.featureset.source.topic)]
+        assert acknowledged <= set(found)
+        system.wait_processed()
+        assert server.get("/features/user_probe/n_1h")[1]["value"] == len(set(found))
+        system.assert_exact(system.logs())
+    kafka.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "none", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_slow_store_slows_and_breaks_nothing(
+    tmp_path: Path, kafka: EmbeddedKafka, own_valkey: EmbeddedValkey, namespace: str, unique: Callable[[str], str]
+) -> None:
+    """300 ms in each direction: batches grow instead of memory, reads take that long, and all catches up afterwards."""
+    (port,) = free_ports(1)
+    with (
+        closing(Network()) as network,
+        closing(System(tmp_path, (kafka, own_valkey), namespace, unique)) as system,
+    ):
+        proxy = network.proxy(own_valkey.port)
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        with serving(url, tmp_path / "m", namespace, system.manifest.read_text()) as server, loaded(system, 1000):
+            process = system.processor(FRESHET_REDIS=url, FRESHET_METRICS_PORT=str(port))
+            eventually(lambda: working(system), 60)
+            time.sleep(3)
+            before = resident_mb(process)
+            proxy.delay_seconds = 0.3
+            seen = []
+            for _ in range(20):
+                began = time.monotonic()
+                status, _ = server.get("/features/user_1/n_1h")
+                assert status == 200
+                seen.append(time.monotonic() - began)
+                time.sleep(0.5)
+            assert min(seen) >= 0.6
+            assert resident_mb(process) - before < 60
+            assert ready(port)["stopped"] == {}
+            moves_on(system)
+            proxy.heal()
+
+
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_a_clock_that_is_off_changes_no_value(system: System, seconds: int) -> None:
     with loaded(system, 1000):
@@ -164,11 +286,5 @@ def test_a_clock_that_is_set_back_and_forth(system: System) -> None:
         for _ in range(3):
             time.sleep(2)
             process.send_signal(signal.SIGUSR1)
-            before = [p.offset for p in system.progress() if p is not None]
-            eventually(
-                lambda before=before: all(  # type: ignore[misc]
-                    p is not None and p.offset > old for p, old in zip(system.progress(), before, strict=True)
-                ),
-                20,
-            )
+            moves_on(system)
     system.assert_vectors_exact(system.logs())
