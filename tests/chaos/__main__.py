@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
-from tests.chaos import faults, report, store_cluster
-from tests.chaos.rounds import Plan, Result, play
+from tests.chaos import database, faults, report, store_cluster
+from tests.chaos.rounds import Ground, Plan, Result, play
 from tests.chaos.schedule import Deck
 from tests.chaos.store import StorePair
 from tests.chaos.world import Servers, Store
 
-_ROUNDS, _FAULTS, _RATE = 6, 9, 300.0
+_ROUNDS, _FAULTS, _RATE = 4, 10, 300.0
 
 
 def main() -> int:
@@ -34,19 +34,22 @@ def main() -> int:
     folder = Path(mkdtemp(prefix="freshet-chaos-"))
     results: list[Result] = []
     servers = Servers(folder)
+    history = database.History(folder, servers.network)
     stores: list[Store] = [StorePair(folder, servers.network), store_cluster.StoreCluster(folder)]
     try:
         servers.start()
+        history.start()
         for store in stores:
             store.start()
         for plan in plans(given, stores, random.Random(seed)):
             if given.only in (0, plan.number):
                 say(f"round {plan.number} of {given.rounds}, store {plan.store.kind}, seed {plan.seed}")
-                results.append(play(folder, servers, plan, say))
+                results.append(play(Ground(folder, servers, history), plan, say))
                 tell(results[-1])
     finally:
         for store in stores:
             store.stop()
+        history.stop()
         servers.stop()
         if results:
             report.show(results)
@@ -61,7 +64,7 @@ def main() -> int:
 
 def plans(given: argparse.Namespace, stores: list[Store], rng: random.Random) -> Iterator[Plan]:
     """The rounds of a seed, on one kind of store and the other in turn; each fault comes as often as any other."""
-    common = [*faults.PROCESSES, *faults.KAFKA]
+    common = [*faults.PROCESSES, *faults.KAFKA, *database.FAULTS]
     decks = [Deck([*common, *faults.PAIR], rng), Deck([*common, *store_cluster.FAULTS], rng)]
     for number in range(given.rounds):
         turn = number % len(stores)

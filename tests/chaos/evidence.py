@@ -29,6 +29,8 @@ class Evidence:
     raw: list[Message]
     logs: dict[int, Log]
     """What SQL takes for the log, by partition; misrouted records count as malformed."""
+    outputs: list[Message]
+    """The vectors as they stand in their topic."""
     vectors: list[dict[str, Any]]
     letters: list[Message]
 
@@ -38,9 +40,10 @@ def gather(world: World, account: Account) -> Evidence:
     fs = world.featureset
     assert fs.output_topic is not None
     raw = read(world.settings, fs.source.topic)
-    vectors = [json.loads(message.value or b"") for message in read(world.settings, fs.output_topic)]
+    outputs = read(world.settings, fs.output_topic)
+    vectors = [json.loads(message.value or b"") for message in outputs]
     logs = logs_of(raw, fs.definition)
-    return Evidence(account, raw, logs, vectors, read(world.settings, world.dead_letters))
+    return Evidence(account, raw, logs, outputs, vectors, read(world.settings, world.dead_letters))
 
 
 def logs_of(raw: list[Message], definition: Definition) -> dict[int, Log]:

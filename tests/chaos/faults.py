@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 from freshet.dev.ports import listens
 from tests.chaos.processes import Process
 from tests.chaos.proxy import Proxy
-from tests.chaos.schedule import Fault, Steps
+from tests.chaos.schedule import Fault, NotMet, Steps
 from tests.chaos.store import StorePair, client
 from tests.chaos.world import World
 
@@ -43,7 +43,7 @@ def kill_in_flush(world: World, rng: random.Random) -> Steps:
     process = rng.choice(world.processors)
     process.kill()
     script = rng.randrange(1, 100)
-    process.start(dies_before_script=script)
+    process.start(dies_at=script)
     for _ in range(80):
         yield 0.25
         if not process.alive:
@@ -51,7 +51,9 @@ def kill_in_flush(world: World, rng: random.Random) -> Steps:
     died = not process.alive
     process.kill()
     process.start()
-    return f"before script {script}" if died else f"script {script} never came"
+    if not died:
+        raise NotMet(f"script {script} never came")
+    return f"before script {script}"
 
 
 def pause_processor(world: World, rng: random.Random) -> Steps:

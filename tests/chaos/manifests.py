@@ -34,6 +34,10 @@ STRICT += """
     - {{name: highest, aggregate: max, of: amount, windows: [1h]}}
     - {{name: ever, aggregate: count}}
     - {{name: newest, aggregate: last, of: amount}}
+    - {{name: kinds, aggregate: distinct, of: kind, windows: [1h]}}
+    - {{name: usual, aggregate: mode, of: kind, windows: [7d]}}
+    - {{name: high, aggregate: percentile, of: amount, percentile: 90, windows: [1h]}}
+    - {{name: latest, aggregate: last, of: kind}}
     - {{name: sessions, aggregate: session_count, gap: 2s}}
     - {{name: idle, aggregate: time_since_last}}
     - {{name: per_event, expression: "bought_7d / nullif(n_7d, 0)"}}

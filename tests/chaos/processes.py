@@ -15,6 +15,8 @@ from freshet.dev.http import NOT_ANSWERED, fetch
 from freshet.dev.ports import HOST, free_ports
 
 ROOT = Path(__file__).parent.parent.parent
+MORTAL = ("tests.chaos.processor", "tests.integration.dying_recorder")
+"""Programs whose argument says when they kill themselves; 0: never."""
 
 
 class Process:
@@ -27,7 +29,7 @@ class Process:
         self.restarts = 0
         self.fated = False
         """Whether its death is what a fault wants: until it is looked at again it is not started anew."""
-        self.mortal = command[0] == "tests.chaos.processor"
+        self.mortal = command[0] in MORTAL
         self._command = [sys.executable, "-m", *command]
         self._environment = {
             **os.environ,
@@ -55,10 +57,10 @@ class Process:
         """How it ended; negative: by this signal."""
         return None if self._child is None else self._child.returncode
 
-    def start(self, dies_before_script: int = 0) -> None:
-        """Starts it. A processor may be told to die between two scripts of a flush."""
-        self.fated = dies_before_script > 0
-        arguments = [str(dies_before_script)] if self.mortal else []
+    def start(self, dies_at: int = 0) -> None:
+        """Starts it. A processor may be told to die between two scripts, a recorder before a commit, the n-th."""
+        self.fated = dies_at > 0
+        arguments = [str(dies_at)] if self.mortal else []
         self._child = children.spawn([*self._command, *arguments], self.log, self._environment, ROOT)
 
     def kill(self) -> None:

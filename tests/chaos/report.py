@@ -35,7 +35,7 @@ def tallies(results: Sequence[Result]) -> dict[str, Tally]:
     """By name of fault. What went wrong in a round counts for each fault that was in it."""
     found: dict[str, Tally] = {}
     for result in results:
-        for name, times in Counter(applied.fault.name for applied in result.applied).items():
+        for name, times in Counter(applied.fault.name for applied in result.applied if applied.met).items():
             tally = found.setdefault(name, Tally())
             tally.times += times
             tally.rounds += 1

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from freshet.dev.oracle.run import Oracle
 from freshet.stores import kafka
+from tests.chaos import verdict as verdicts
 from tests.chaos.driver import Driver
-from tests.chaos.evidence import gather
+from tests.chaos.evidence import Evidence, gather
 from tests.chaos.explain import explain
+from tests.chaos.recorded import judge_recorded
 from tests.chaos.schedule import Applied, Fault, apply
-from tests.chaos.verdict import Verdict, reach
+from tests.chaos.verdict import Verdict
 from tests.chaos.watcher import Watcher
-from tests.chaos.world import Servers, Store, World
+from tests.chaos.world import History, Servers, Store, World
 
 _DRAIN_SECONDS = 120
 Tell = Callable[[str], None]
@@ -32,6 +34,15 @@ class Plan:
     faults: Sequence[Fault]
     seed: int
     rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all rounds are played on."""
+
+    folder: Path
+    servers: Servers
+    history: History
 
 
 @dataclass
@@ -54,10 +65,11 @@ class Result:
         return self.broken is None and self.verdict.good
 
 
-def play(folder: Path, servers: Servers, plan: Plan, tell: Tell) -> Result:
+def play(ground: Ground, plan: Plan, tell: Tell) -> Result:
     """Plays a round; whatever goes wrong is in its result."""
     result = Result(plan)
-    world = World(folder / f"round-{plan.number}", servers, plan.store, plan.number)
+    folder = ground.folder / f"round-{plan.number}"
+    world = World(folder, ground.servers, plan.store, ground.history, plan.number)
     try:
         _play(world, plan, result, tell)
     except Exception:
@@ -71,7 +83,7 @@ def _play(world: World, plan: Plan, result: Result, tell: Tell) -> None:
     world.start()
     foreign = kafka.producer(world.settings), world.featureset.source.topic
     driver = Driver(lambda: [one.url for one in world.ingests], plan.rate, plan.seed, foreign)
-    watcher = Watcher(lambda: world.serving.url)
+    watcher = Watcher(lambda: world.serving.url, world.offset_of)
     result.answers, result.reads = driver.account.answers, watcher.answers
     driver.start()
     watcher.start()
@@ -79,11 +91,26 @@ def _play(world: World, plan: Plan, result: Result, tell: Tell) -> None:
         apply(world, plan.faults, random.Random(plan.seed), tell, result.applied)
         driver.finish(_DRAIN_SECONDS)
         world.wait_processed(_DRAIN_SECONDS)
+        world.wait_recorded(_DRAIN_SECONDS)
     finally:
         watcher.finish()
     evidence = gather(world, driver.account)
     result.verdict = reach(world, evidence)
-    result.verdict.wrong += [*watcher.untrue, *world.deaths]
+    result.verdict.wrong += [*watcher.wrong, *world.deaths]
+    verdicts.judge_defaults(watcher.defaults, evidence, result.verdict, world.featureset.definition)
     if result.verdict.values:
         with Oracle(world.featureset.definition) as oracle:
             tell(explain(oracle, evidence.logs, result.verdict.values, result.applied))
+
+
+def reach(world: World, evidence: Evidence) -> Verdict:
+    """Compares everything."""
+    verdict = Verdict()
+    verdicts.judge_log(evidence, verdict)
+    verdicts.judge_letters(world, evidence, verdict)
+    with Oracle(world.featureset.definition) as oracle:
+        verdicts.judge_states(world, evidence, verdict, oracle)
+        verdicts.judge_served(world, evidence, verdict, oracle)
+        verdicts.judge_vectors(evidence, verdict, oracle)
+        judge_recorded(world, evidence, verdict, oracle)
+    return verdict

@@ -16,6 +16,10 @@ Steps = Generator[float, None, str | None]
 _LONGEST_SECONDS = 90.0
 
 
+class NotMet(Exception):
+    """The moment that a fault waited for never came; everything is mended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One kind of bad day."""
@@ -36,6 +40,8 @@ class Applied:
     """Seconds since 1970."""
     ended: float = 0.0
     told: str | None = None
+    met: bool = True
+    """False: it did not come to pass."""
 
     def __str__(self) -> str:
         took = f"{self.ended - self.began:.1f} s" if self.ended else "not over"
@@ -83,6 +89,9 @@ def apply(
                 heapq.heappush(running, (now + next(steps), next(order), applied, steps))
             except StopIteration as end:
                 applied.ended, applied.told = time.time(), end.value
+                last = now
+            except NotMet as error:
+                applied.ended, applied.told, applied.met = time.time(), str(error), False
                 last = now
         world.tend()
         assert now - last < _LONGEST_SECONDS, f"never over: {[str(a) for _, _, a, _ in running]}"

@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from tests.chaos import faults, store_cluster
-from tests.chaos.schedule import Applied, Deck, Fault, Steps, apply
+from tests.chaos import database, faults, store_cluster
+from tests.chaos.schedule import Applied, Deck, Fault, NotMet, Steps, apply
 from tests.chaos.world import World
 
-ALL = [*faults.PROCESSES, *faults.KAFKA, *faults.PAIR, *store_cluster.FAULTS]
+ALL = [*faults.PROCESSES, *faults.KAFKA, *faults.PAIR, *store_cluster.FAULTS, *database.FAULTS]
 
 
 class _World:
@@ -58,6 +58,16 @@ def test_two_faults_of_one_target_never_overlap() -> None:
     assert all(one.ended > one.began for one in done)
     assert {one.told for one in done if one.fault.target == "a"} == {"told"}
     assert world.tended > 10
+
+
+def test_a_fault_that_did_not_come_to_pass_does_not_count() -> None:
+    def steps(_world: World, _rng: random.Random) -> Steps:
+        yield 0.1
+        raise NotMet("script 7 never came")
+
+    done: list[Applied] = []
+    apply(_World(), [Fault("one", "a", steps)], random.Random(1), lambda _: None, done)  # type: ignore[arg-type]
+    assert (done[0].met, done[0].told) == (False, "script 7 never came")
 
 
 def test_a_fault_that_cannot_mend_itself_is_an_error() -> None:

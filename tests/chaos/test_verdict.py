@@ -59,7 +59,7 @@ def account(raw: list[Message], outcome: Outcome = Outcome.ACKNOWLEDGED) -> Acco
 
 def judged(raw: list[Message], known: Account) -> Verdict:
     found = Verdict()
-    verdict.judge_log(Evidence(known, raw, {}, [], []), found)
+    verdict.judge_log(Evidence(known, raw, {}, [], [], []), found)
     return found
 
 
@@ -114,7 +114,7 @@ def test_letters_are_held_against_the_log(raw: list[Message], logs: dict[int, Lo
 
     def judged_letters(sent: list[Message]) -> Verdict:
         found = Verdict()
-        verdict.judge_letters(_World, Evidence(Account(), raw, logs, [], sent), found)  # type: ignore[arg-type]
+        verdict.judge_letters(_World, Evidence(Account(), raw, logs, [], [], sent), found)  # type: ignore[arg-type]
         return found
 
     assert judged_letters(good).good
@@ -148,7 +148,7 @@ def test_vectors_are_held_against_sql_at_their_offset_and_time(logs: dict[int, L
 
         def judged_vectors(sent: list[dict[str, Any]]) -> Verdict:
             found = Verdict()
-            verdict.judge_vectors(Evidence(Account(), [], logs, sent, []), found, oracle)
+            verdict.judge_vectors(Evidence(Account(), [], logs, [], sent, []), found, oracle)
             return found
 
         good = vectors(oracle, logs, logs)

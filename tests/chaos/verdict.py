@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +18,13 @@ from freshet.dev.verify import served_columns
 from freshet.engine.column import Ints
 from freshet.engine.reader import Reader
 from freshet.spec import naming
+from freshet.spec.definition import Definition
 from freshet.spec.partitioning import partition_of
 from freshet.stores.redis import execute
 from tests.chaos.driver import Outcome
 from tests.chaos.evidence import Evidence, tries
 from tests.chaos.manifests import PARTITIONS
+from tests.chaos.watcher import Default
 from tests.chaos.world import World
 
 _LATER_MS = (0, 45_000, 3_500_000)
@@ -61,18 +64,6 @@ class Verdict:
         """Notes values that are not SQL's."""
         self.wrong += [f"{what}, partition {partition}: {one}" for one in found]
         self.values += [Wrong(what, partition, int(reads.upto[one.read]), one) for one in found]
-
-
-def reach(world: World, evidence: Evidence) -> Verdict:
-    """Compares everything."""
-    verdict = Verdict()
-    judge_log(evidence, verdict)
-    judge_letters(world, evidence, verdict)
-    with Oracle(world.featureset.definition) as oracle:
-        judge_states(world, evidence, verdict, oracle)
-        judge_served(world, evidence, verdict, oracle)
-        judge_vectors(evidence, verdict, oracle)
-    return verdict
 
 
 def judge_log(evidence: Evidence, verdict: Verdict) -> None:
@@ -172,6 +163,19 @@ def judge_vectors(evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:
         verdict.looked["erasures"] += len(log.erasures())
         behind = [(key, offset) for key, offset in last.items() if newest.get(key, 0) <= offset]
         verdict.lost += [f"{key}: its event {p}:{offset} is in no vector" for key, offset in behind]
+
+
+def judge_defaults(defaults: Sequence[Default], evidence: Evidence, verdict: Verdict, definition: Definition) -> None:
+    """Whoever has events below its partition's progress is never answered as if there were none."""
+    first: dict[str, int] = {}
+    for log in evidence.logs.values():
+        for i in np.flatnonzero(log.accepted(definition)).tolist():
+            first.setdefault(log.keys[i], int(log.offset[i]))
+    untrue = [default for default in defaults if default.offset > first[default.user]]
+    verdict.wrong += [
+        f"a default as if it were true: {default}, first event {first[default.user]}" for default in untrue
+    ]
+    verdict.looked["old answers after a failover"] += len(defaults) - len(untrue)
 
 
 def entities(log: Log) -> list[str]:

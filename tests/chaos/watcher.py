@@ -7,26 +7,40 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from freshet.dev.http import NOT_ANSWERED, Answer, Connection
 
 _PAUSE_SECONDS = 0.05
-_SETTLED_SECONDS = 15.0
-"""A store may forget its last seconds: an entity that was there for so long must not seem unknown afterwards."""
 _USERS = 20
+
+
+class Default(NamedTuple):
+    """An answer as if an entity had no events, given although it was seen with some."""
+
+    user: str
+    at: str
+    """UTC."""
+    offset: int
+    """Of its partition's progress, right afterwards: true if the entity's first event is not below it, since then the
+    store has forgotten its last moments and the processor is not there again."""
+    body: bytes
 
 
 class Watcher(threading.Thread):
     """Asks for the busiest users in turn until `finish`."""
 
-    def __init__(self, url: Callable[[], str]) -> None:
+    def __init__(self, url: Callable[[], str], offset: Callable[[str], int | None]) -> None:
+        """`offset`: where progress of a user's partition is; None if the store does not tell."""
         super().__init__(name="watcher", daemon=True)
         self.answers: Counter[str] = Counter()
         """By status, or what went wrong instead."""
-        self.untrue: list[str] = []
-        """Defaults of entities that have events, given as if they were true."""
+        self.wrong: list[str] = []
+        """Answers that no client can understand, or that must never be given."""
+        self.defaults: list[Default] = []
         self._url = url
-        self._seen: dict[str, float] = {}
+        self._offset = offset
+        self._seen: set[str] = set()
         self._halt = threading.Event()
 
     def run(self) -> None:
@@ -45,7 +59,7 @@ class Watcher(threading.Thread):
             try:
                 self._judge(user, answer)
             except (ValueError, KeyError):
-                self.untrue.append(f"{user}: no answer to understand: {answer.body[:300]!r}")
+                self.wrong.append(f"{user}: no answer to understand: {answer.body[:300]!r}")
         connection.close()
 
     def finish(self) -> None:
@@ -56,12 +70,10 @@ class Watcher(threading.Thread):
     def _judge(self, user: str, answer: Answer) -> None:
         if answer.status != 200:
             if answer.status != 503:
-                self.untrue.append(f"{user}: answered {answer.status}: {answer.body[:200]!r}")
+                self.wrong.append(f"{user}: answered {answer.status}: {answer.body[:200]!r}")
             return
         document = json.loads(answer.body)
-        now = time.time()
         if document["value"]:
-            self._seen.setdefault(user, now)
-        elif user in self._seen and now - self._seen[user] > _SETTLED_SECONDS and not document.get("stale"):
-            at = time.strftime("%H:%M:%S", time.gmtime(now))
-            self.untrue.append(f"{user}: a default as if it were true at {at} UTC: {answer.body[:300]!r}")
+            self._seen.add(user)
+        elif user in self._seen and not document.get("stale") and (offset := self._offset(user)) is not None:
+            self.defaults.append(Default(user, time.strftime("%H:%M:%S", time.gmtime()), offset, answer.body[:300]))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import psycopg
 import redis
 
 from freshet.dev import children
 from freshet.dev.kafka_cluster import EmbeddedKafkaCluster
+from freshet.dev.servers import EmbeddedPostgres
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import parse_featureset
+from freshet.spec.partitioning import partition_of
 from freshet.stores import kafka
 from freshet.stores.fence import Progress
 from freshet.stores.redis import Client, Failures, connect, execute
@@ -22,7 +25,11 @@ from tests.chaos.processes import Process
 from tests.chaos.proxy import Network, Proxy
 
 PROCESSORS = 2
+RECORDERS = 2
 INGESTS = 2
+_PROGRAMS = {"processor": "tests.chaos.processor", "recorder": "tests.integration.dying_recorder"}
+_MEMBERS = ("processor", "recorder")
+"""Services that share partitions in a consumer group."""
 _CLIENT = "session.timeout.ms=6000\n"
 
 
@@ -43,6 +50,22 @@ class Store(Protocol):
 
     def clear(self) -> None:
         """Removes all keys."""
+
+
+class History(Protocol):
+    """What a round needs of the history database."""
+
+    server: EmbeddedPostgres
+    proxy: Proxy
+
+    def create(self, database: str) -> str:
+        """Makes an empty database; the URL by which services reach it."""
+
+    def query(self, database: str, text: str, *values: Any) -> list[Any]:
+        """Rows of a query."""
+
+    def copies(self, database: str) -> bool:
+        """Whether somebody writes rows at this very moment."""
 
 
 class Servers:
@@ -68,9 +91,11 @@ class Servers:
 class World:
     """What faults are applied to. Belongs to the thread that made it."""
 
-    def __init__(self, folder: Path, servers: Servers, store: Store, number: int) -> None:
+    def __init__(self, folder: Path, servers: Servers, store: Store, history: History, number: int) -> None:
         folder.mkdir(parents=True)
-        self.folder, self.servers, self.store = folder, servers, store
+        self.folder, self.servers, self.store, self.history = folder, servers, store, history
+        self.database = f"round{number}"
+        self._postgres = history.create(self.database)
         self.namespace = f"round{number}"
         names = {"topic": f"events-{number}", "output": f"vectors-{number}"}
         self._files = [folder / "strict.yaml", folder / "lenient.yaml"]
@@ -81,6 +106,7 @@ class World:
         self.settings = KafkaSettings(bootstrap=servers.kafka.bootstrap)
         self.processors = [self.process(f"processor-{i + 1}", "processor") for i in range(PROCESSORS)]
         self.ingests = [self.process(f"ingest-{i + 1}", "ingest") for i in range(INGESTS)]
+        self.recorders = [self.process(f"recorder-{i + 1}", "recorder") for i in range(RECORDERS)]
         self.serving = self.process("serving", "serving")
         self.deaths: list[str] = []
         """Services that ended without a fault that wanted it."""
@@ -91,15 +117,17 @@ class World:
         files = self._files[:1] if command != "ingest" else self._files
         environment = {
             "FRESHET_KAFKA": self.settings.bootstrap,
-            "FRESHET_KAFKA_CONFIG": str(self.folder / "client.properties") if command == "processor" else "",
+            "FRESHET_KAFKA_CONFIG": str(self.folder / "client.properties") if command in _MEMBERS else "",
             "FRESHET_REDIS": self.store.url,
+            "FRESHET_POSTGRES": self._postgres if command != "ingest" else "",
+            "FRESHET_CHECKPOINT_SECONDS": "4" if command == "recorder" else "",
             "FRESHET_MANIFESTS": ",".join(map(str, files)),
             "FRESHET_NAMESPACE": self.namespace,
             "FRESHET_DEAD_LETTER_TOPIC": self.dead_letters,
             "FRESHET_COALESCE_MS": "100" if command == "processor" else "",
             "FRESHET_ACKNOWLEDGE_TIMEOUT_MS": "6000" if command == "ingest" else "",
         }
-        program = ["tests.chaos.processor"] if command == "processor" else ["freshet", command]
+        program = [_PROGRAMS[command]] if command in _PROGRAMS else ["freshet", command]
         return Process(name, program, self.folder / f"{name}.log", environment)
 
     def start(self) -> None:
@@ -112,7 +140,7 @@ class World:
 
     def services(self) -> list[Process]:
         """All that are to run."""
-        return [*self.ingests, *self.processors, self.serving]
+        return [*self.ingests, *self.processors, *self.recorders, self.serving]
 
     def tend(self) -> None:
         """Starts what has died, as a cluster would; a death that no fault wanted is noted."""
@@ -148,17 +176,51 @@ class World:
             return [None] * PARTITIONS
         return [None if data is None else Progress.parse(data) for data in found]
 
-    def ends(self) -> list[int]:
-        """Ends of the source's partitions."""
+    def offset_of(self, user: str) -> int | None:
+        """Where progress of a user's partition is; None if the store does not tell."""
+        found = self.progress()[partition_of(user, PARTITIONS, "murmur2")]
+        return None if found is None else found.offset
+
+    def ends(self, topic: str) -> list[int]:
+        """Ends of a topic's partitions."""
         consumer = kafka.consumer(self.settings, "chaos-ends")
         try:
-            return [kafka.log_bounds(consumer, self.featureset.source.topic, p)[1] for p in range(PARTITIONS)]
+            return [kafka.log_bounds(consumer, topic, p)[1] for p in range(PARTITIONS)]
         finally:
             consumer.close()
 
+    @property
+    def owner(self) -> str:
+        """The revision, as dead letters and checkpoints name it."""
+        return naming.owner(self.namespace, self.featureset.name, self.featureset.definition.revision)
+
+    def rows(self, text: str, *values: Any) -> list[Any]:
+        """Rows of the round's history."""
+        return self.history.query(self.database, text, *values)
+
+    def wait_recorded(self, seconds: float) -> None:
+        """Until history has both topics up to their ends, and a checkpoint of every partition."""
+        topics = [self.featureset.source.topic, str(self.featureset.output_topic)]
+        ends = {(topic, p): end for topic in topics for p, end in enumerate(self.ends(topic)) if end}
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                found = {row[:2]: row[2] for row in self.rows("SELECT topic, partition, next_offset FROM recorded")}
+                ((checkpoints,),) = self.rows("SELECT count(*) FROM checkpoints")
+            except psycopg.Error:
+                found, checkpoints = {}, 0
+            if all(found.get(place, -1) >= end for place, end in ends.items()) and checkpoints >= PARTITIONS:
+                return
+            self.tend()
+            if time.monotonic() > deadline:
+                tails = "\n".join(f"{one.name}:\n{children.tail(one.log, 25)}" for one in self.recorders)
+                told = f"log ends {ends}, recorded {found}, {checkpoints} checkpoints"
+                raise AssertionError(f"not recorded in {seconds:g} s: {told}\n{tails}")
+            time.sleep(0.3)
+
     def wait_processed(self, seconds: float) -> None:
         """Until every partition's progress is complete and at the end of the log."""
-        ends = self.ends()
+        ends = self.ends(self.featureset.source.topic)
         deadline = time.monotonic() + seconds
         while True:
             now = self.progress()

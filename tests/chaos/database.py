@@ -1,0 +1,167 @@
+"""The history database behind a proxy, and what happens to it and to those who write it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from freshet.dev.ports import HOST
+from freshet.dev.servers import EmbeddedPostgres
+from tests.chaos.proxy import Network
+from tests.chaos.schedule import Fault, NotMet, Steps
+from tests.chaos.world import World
+
+_COPY_SECONDS = 3.0
+
+
+class History:
+    """A PostgreSQL for all rounds; each has a database of its own."""
+
+    def __init__(self, folder: Path, network: Network) -> None:
+        self.server = EmbeddedPostgres(folder / "postgres")
+        self.proxy = network.proxy(0)
+
+    def start(self) -> None:
+        """Starts it."""
+        self.server.start()
+        self.proxy.target = self.server.port
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.server.stop(grace_seconds=2)
+
+    def create(self, database: str) -> str:
+        """Makes an empty database; the URL by which services reach it."""
+        return self.server.create(database).replace(f"{HOST}:{self.server.port}", f"{HOST}:{self.proxy.port}")
+
+    def query(self, database: str, text: str, *values: Any) -> list[Any]:
+        """Rows of a query, straight from the server."""
+        url = self.server.url.removesuffix("postgres") + database
+        with psycopg.connect(url, options="-c search_path=freshet -c timezone=UTC", connect_timeout=5) as connection:
+            return connection.execute(text.encode(), values or None).fetchall()
+
+    def copies(self, database: str) -> bool:
+        """Whether somebody writes rows at this very moment."""
+        found = self.query(
+            "postgres",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state = 'active' AND query LIKE 'COPY%%'",
+            database,
+        )
+        return bool(found[0][0])
+
+
+def kill_in_copy(world: World, rng: random.Random) -> Steps:
+    """The database dies like a machine without power in the middle of a COPY, and comes back."""
+    history = world.history
+    history.proxy.delay_seconds = 0.1  # so that a COPY takes long enough to be met
+    met, deadline = False, time.monotonic() + _COPY_SECONDS
+    while not met and time.monotonic() < deadline:
+        met = history.copies(world.database)
+        if not met:
+            yield 0.02
+    history.server.kill()
+    history.proxy.heal()
+    yield rng.uniform(0.5, 4.0)
+    history.server.launch()
+    yield from _answers(world)
+    if not met:
+        raise NotMet("killed between two transactions")
+    return None
+
+
+def restart(world: World, rng: random.Random) -> Steps:
+    """The database is restarted in order; transactions under way are broken off."""
+    world.history.server.stop()
+    yield rng.uniform(0.1, 2.0)
+    world.history.server.launch()
+    yield from _answers(world)
+    return None
+
+
+def cut(world: World, rng: random.Random) -> Steps:
+    """Connections to the database are cut."""
+    for _ in range(rng.randrange(1, 5)):
+        world.history.proxy.cut()
+        yield rng.uniform(0.05, 1.0)
+    return None
+
+
+def slow(world: World, rng: random.Random) -> Steps:
+    """300 ms to the database and 300 ms back."""
+    world.history.proxy.delay_seconds = 0.3
+    yield rng.uniform(3.0, 6.0)
+    world.history.proxy.heal()
+    return None
+
+
+def silent(world: World, rng: random.Random) -> Steps:
+    """The database does not answer for a while; then what was sent arrives, commits too."""
+    world.history.proxy.stall()
+    yield rng.uniform(2.0, 8.0)
+    world.history.proxy.heal()
+    return None
+
+
+def kill_recorder(world: World, rng: random.Random) -> Steps:
+    """kill -9 of a recorder at any moment."""
+    process = rng.choice(world.recorders)
+    process.kill()
+    yield rng.uniform(0.2, 2.0)
+    process.start()
+    return None
+
+
+def kill_before_commit(world: World, rng: random.Random) -> Steps:
+    """kill -9 of a recorder between the last row of a transaction and its commit."""
+    process = rng.choice(world.recorders)
+    process.kill()
+    transaction = rng.randrange(1, 20)
+    process.start(dies_at=transaction)
+    for _ in range(80):
+        yield 0.25
+        if not process.alive:
+            break
+    died = not process.alive
+    process.kill()
+    process.start()
+    if not died:
+        raise NotMet(f"commit {transaction} never came")
+    return f"before commit {transaction}"
+
+
+def pause_recorder(world: World, rng: random.Random) -> Steps:
+    """SIGSTOP of a recorder past the session timeout, with a transaction open perhaps, then SIGCONT."""
+    process = rng.choice(world.recorders)
+    process.signal(signal.SIGSTOP)
+    yield rng.uniform(7.0, 11.0)
+    process.signal(signal.SIGCONT)
+    yield 1.0
+    return None
+
+
+FAULTS = (
+    Fault("PostgreSQL killed in mid-COPY", "database", kill_in_copy),
+    Fault("PostgreSQL restarted", "database", restart),
+    Fault("connections to PostgreSQL cut", "database", cut),
+    Fault("300 ms to PostgreSQL", "database", slow),
+    Fault("PostgreSQL silent", "database", silent),
+    Fault("kill -9 recorder", "recorders", kill_recorder),
+    Fault("kill -9 recorder before its commit", "recorders", kill_before_commit),
+    Fault("recorder: SIGSTOP past the session timeout, SIGCONT", "recorders", pause_recorder),
+)
+
+
+def _answers(world: World) -> Steps:
+    for _ in range(300):
+        yield 0.2
+        try:
+            world.history.query("postgres", "SELECT 1")
+        except psycopg.OperationalError:
+            continue
+        return None
+    raise AssertionError("the database does not come back")
