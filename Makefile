@@ -7,6 +7,7 @@ STAMP := $(VENV)/.ready
 DURATION ?=
 ROUNDS ?=
 SEED ?=
+EVENTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-long test-cluster check check-charts e2e e2e-long scale-operator crds format bench bench-rivals lock clean
@@ -64,9 +65,15 @@ crds: $(STAMP) ## Make the CRDs anew from the models
 test-long: $(STAMP) ## The property and model tests with many more examples
 	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model --timeout 86400
 
-.PHONY: chaos
+.PHONY: chaos chaos-volume soak
 chaos: $(STAMP) ## Faults on real servers, then everything compared with SQL; ROUNDS=200: the long form; SEED=… repeats one
 	$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+chaos-volume: $(STAMP) ## 5 million events through ingest while processors are killed every 20 s; EVENTS=… for fewer
+	$(BIN)/python -m tests.chaos.volume $(if $(EVENTS),--events $(EVENTS))
+
+soak: $(STAMP) ## 30 minutes at 5,000 events/s: nothing may grow; DURATION=… in seconds
+	$(BIN)/python -m tests.chaos.soak $(if $(DURATION),--duration $(DURATION))
 
 check: $(STAMP) ## ruff, format, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from tests.chaos.world import World
 
 _RESTART = (0.2, 2.0)
 """Seconds until a cluster has a dead service running again."""
-_SYNC_SECONDS = 40
+_SYNC_SECONDS = 150
 
 
 def kill_processor(world: World, rng: random.Random) -> Steps:

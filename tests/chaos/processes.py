@@ -53,6 +53,12 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     @property
+    def pid(self) -> int:
+        """Of the child."""
+        assert self._child is not None, f"{self.name} was not started"
+        return self._child.pid
+
+    @property
     def code(self) -> int | None:
         """How it ended; negative: by this signal."""
         return None if self._child is None else self._child.returncode

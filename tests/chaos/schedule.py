@@ -13,7 +13,7 @@ from tests.chaos.world import World
 
 Steps = Generator[float, None, str | None]
 """What a fault does: each value is how many seconds later it goes on. May return what is worth telling."""
-_LONGEST_SECONDS = 90.0
+_LONGEST_SECONDS = 240.0
 
 
 class NotMet(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, TopicPartition
@@ -31,11 +32,19 @@ class Message(NamedTuple):
 
 def read(settings: KafkaSettings, topic: str) -> list[Message]:
     """All records by partition and offset, up to the present ends."""
+    return sorted((_message(one) for one in _records(settings, topic)), key=lambda message: message[:2])
+
+
+def read_values(settings: KafkaSettings, topic: str) -> Iterator[bytes]:
+    """The values alone, in no order."""
+    return (one.value() or b"" for one in _records(settings, topic))
+
+
+def _records(settings: KafkaSettings, topic: str) -> Iterator[Any]:
     client = kafka.consumer(settings, "chaos-reader")
     try:
         partitions = client.list_topics(topic, timeout=_SILENCE_SECONDS).topics[topic].partitions
         client.assign([TopicPartition(topic, p, 0) for p in partitions])
-        found: list[Message] = []
         ended: set[int | None] = set()
         heard = time.monotonic()
         while len(ended) < len(partitions):
@@ -45,10 +54,9 @@ def read(settings: KafkaSettings, topic: str) -> list[Message]:
             for message in messages:
                 error = message.error()
                 if error is None:
-                    found.append(_message(message))
+                    yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
-        return sorted(found, key=lambda message: message[:2])
     finally:
         client.close()
 
