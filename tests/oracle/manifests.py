@@ -49,6 +49,8 @@ WHERE = (
     "amount is null",
     "kind <> 'buy' or amount between -5 and 5",
     "kind = 'never'",
+    "lower(kind) like 'b%'",
+    "length(kind || note) > 3",
 )
 VALUED = ("sum", "mean", "min", "max", "stddev", "variance", "first", "last", "trend")
 ANY_VALUED = ("first", "last", "distinct", "mode", "last_n")
@@ -69,6 +71,13 @@ NUMBER_EXPRESSIONS = (
     "{a} % {b}",
     "-{a} * {b}",
     "case when {a} > {b} then {a} when {b} is null then 0 else {b} end",
+    "log10(abs({a}) + 1)",
+    "pow(abs({a}), 0.5)",
+    "floor({a}) + ceil({b})",
+    "sign({a})",
+    "if({a} > {b}, {a})",
+    "date_diff('day', first_seen, last_seen)",
+    "length(user_id) + cast({a} > 0 as integer)",
     "extract(hour from now())",
     "extract(dow from last_seen)",
     "extract(epoch from now()) - extract(epoch from first_seen)",
@@ -80,6 +89,8 @@ OTHER_EXPRESSIONS = (
     "case when {a} >= {b} then 'up' when {a} is null then user_id else 'down' end",
     "now() > last_seen",
     "user_id = '0'",
+    "upper(trim(user_id)) like 'USER%'",
+    "substr(user_id, 1, 3) || '-' || cast({a} is null as varchar)",
 )
 
 

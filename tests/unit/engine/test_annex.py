@@ -200,6 +200,15 @@ def test_texts_that_nothing_refers_to_are_dropped() -> None:
     assert len(blob) < 200
 
 
+def test_an_erased_entity_has_no_annex() -> None:
+    states, _, _ = states_of(EVERYTHING, [events([(0, "a", 1.0), (1, "b", 2.0)])])
+    slots = states.slots(["a"])
+    assert states.erase(slots, np.array([2])).all()
+    states.apply(events([(2, "c", 3.0)], offset=3), np.ones(1, np.bool_))
+    got = read(EVERYTHING, blob_of(states), MINUTE)
+    assert (got["distinct_1h"], got["mode_1h"], got["last_n_7d"], got["first"]) == (1, "c", ["c"], "c")
+
+
 def test_format_1_is_read_where_there_is_no_annex() -> None:
     made = definition(feature(Aggregate.COUNT, HOUR_WINDOW, EVERY))
     states, _, _ = states_of(made, [events([(0, "a", 1.0)])])

@@ -10,7 +10,7 @@ import pytest
 
 from freshet.engine.column import Column
 from freshet.engine.evaluate import evaluate
-from freshet.spec.expr.functions import OPS, PARTS
+from freshet.spec.expr.functions import DIFFERENCES, OPS, PARTS
 from freshet.spec.expr.tree import Call, Expr, Literal, Type
 from tests.unit.engine.duckdb_columns import Table, compiled, same
 
@@ -32,8 +32,20 @@ EXACT = [
     "least(a, b)", "greatest(a, b, n)", "least(a, null, b)", "greatest(s, u)", "least(s, u, 'm')", "least(t, z)",
     "greatest(a)", "least(100, coalesce(a, 0) + 5)", "1 + 2", "'text'", "true",
     "n + case when p then 1 else null end",
+    "floor(a)", "ceil(a)", "ceiling(-a)", "sign(a)", "sign(n)", "lower(s)", "upper(u)", "trim(s)", "ltrim(s)",
+    "rtrim(s)", "length(s)", "len(u)", "substr(s, 1, 1)", "substr(s, 0, 2)", "substr(s, -2)", "substr(s, -3, 2)",
+    "substr(s, 2)", "substring(u, 2, 0)", "concat(s, u)", "concat(s, '-', u)", "concat(s)", "s || u", "s || '-' || u",
+    "upper(s || 'x') = upper(u)", "s like 'a%'", "s like '%'", "s like '_'", "s not like '%b'", "s like '%a%b%'",
+    "u like ''", "s like 'it''s'", "'é' like '_'", "date_diff('day', t, z)", "datediff('month', t, now())",
+    "epoch(t)", "if(p, a, b)", "if(a > 0, s)", "cast(a as integer)", "cast(a as bigint)", "a::double",
+    "cast(n as varchar)", "cast(a as varchar)", "cast(p as varchar)", "cast(p as double)", "cast(p as integer)",
+    "cast(a as boolean)", "cast(s as double)", "try_cast(s as boolean)", "cast(u as varchar)", "a::bigint / n",
+    "coalesce(s, u) || cast(n as varchar)", "cast(now() > t as integer)", "cast(null as varchar) is null",
 ]  # fmt: skip
-CLOSE = ["ln(a)", "exp(a)", "exp(n)", "ln(1 + n)", "ln(exp(n))", "12 * ln(1 + abs(a)) + 25 * coalesce(a / n, 0)"]
+CLOSE = [
+    "log10(a)", "pow(a, 2)", "pow(abs(a), 0.5)", "power(n, a)", "pow(a, n)", "ln(a)", "exp(a)", "exp(n)", "ln(1 + n)",
+    "ln(exp(n))", "12 * ln(1 + abs(a)) + 25 * coalesce(a / n, 0)",
+]  # fmt: skip
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia"]
 
 
@@ -63,6 +75,15 @@ def test_extract_equals_duckdb_in_every_zone(table: Table, zone: str) -> None:
         ours, theirs = table.engine(expr, zone)[0], table.oracle(expr, zone)
         # From 2038 on the two may hold other releases of the time zone database.
         rows = [i for i in range(table.rows) if (table.data["t"][i] or 0) < 2_145_916_800_000]
+        assert [ours[i] for i in rows] == [theirs[i] for i in rows], part
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_date_diff_equals_duckdb_in_every_zone(table: Table, zone: str) -> None:
+    for part in DIFFERENCES:
+        expr = compiled(f"date_diff('{part}', t, z)")
+        ours, theirs = table.engine(expr, zone)[0], table.oracle(expr, zone)
+        rows = [i for i in range(table.rows) if max(table.data[c][i] or 0 for c in "tz") < 2_145_916_800_000]
         assert [ours[i] for i in rows] == [theirs[i] for i in rows], part
 
 

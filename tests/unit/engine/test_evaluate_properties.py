@@ -31,8 +31,13 @@ COMMON: Grammar = {
     + [f"[{{{kind}}} {op} {{{kind}}}]" for kind in (NUMBER, TEXT, TIME) for op in COMPARISONS]
     + [f"[{{{kind}}} is {word}]" for kind in (NUMBER, TRUTH, TEXT) for word in ("null", "not null")]
     + [f"[{{number}} {word} {{number}} and {{number}}]" for word in ("between", "not between")]
+    + ["[{text} like 'a%']", "[{text} not like '%b_']"]
     + ["[{number} in ({number}, {number})]", "[{text} not in ({text}, {text})]", "[{truth} = {truth}]"],
-    TEXT: ["s", "u", "'a'", "'é'", "'it''s'", "coalesce({text}, {text})", "case when {truth} then {text} end"],
+    TEXT: [
+        *("s", "u", "'a'", "'é'", "'it''s'", "coalesce({text}, {text})", "case when {truth} then {text} end"),
+        *("lower({text})", "trim({text})", "substr({text}, 2, 3)", "[{text} || {text}]", "concat({text}, {text})"),
+        "cast({truth} as varchar)",
+    ],
     TIME: ["t", "z"],
 }
 LOOSE: Grammar = {
@@ -45,6 +50,8 @@ STRICT: Grammar = {
     **COMMON,
     NUMBER: COMMON[NUMBER]
     + ["0", "2.5", "1e3", "-7", "[{number} / {number}]", "[{number} % {number}]"]
+    + ["floor({number})", "sign({number})", "cast({number} as integer)", "cast({text} as double)", "length({text})"]
+    + ["date_diff('day', {time}, {time})", "if({truth}, {number}, {number})"]
     + ["round({number}, 2)", "round({number}, -1)", "sqrt({number})", "extract(dow from {time})"],
     TIME: ["t", "z", "now()", "coalesce({time}, {time})", "greatest({time}, {time})"],
 }

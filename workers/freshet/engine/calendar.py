@@ -34,6 +34,29 @@ def part_of(part: str, ms: Floats, timezone: str) -> Floats:
     return out
 
 
+def difference(part: str, begin: Floats, end: Floats, timezone: str) -> Floats:
+    """How many beginnings of the part lie between two columns of timestamps: date_diff() of DuckDB.
+
+    Of weeks it is the whole sevenths of the days. Raises ValueError for an unknown part.
+    """
+    counts = []
+    for moments in (begin, end):
+        utc = np.floor(moments).astype(np.int64)
+        counts.append(_count("day" if part == "week" else part, utc + offset_ms(utc, timezone)))
+    out: Floats = np.asarray(counts[1] - counts[0], np.float64)
+    return np.trunc(out / 7) if part == "week" else out
+
+
+def _count(part: str, local: Ints) -> Ints:
+    """How many of the part have begun since 1970 did."""
+    if part in _LENGTHS:
+        return local // _LENGTHS[part]
+    months: Ints = (local // _DAY).astype("M8[D]").astype("M8[M]").astype(np.int64)
+    if part not in _MONTHS:
+        raise ValueError(f"date_diff: there is no part {part!r}")
+    return months // _MONTHS[part]
+
+
 def offset_ms(utc_ms: Ints, timezone: str) -> Ints | int:
     """What the zone's wall clock is ahead of UTC at each moment."""
     starts, offsets = _changes(timezone)
@@ -97,6 +120,8 @@ def _year_start(days: Ints) -> Ints:
     return out
 
 
+_LENGTHS = {"second": _SECOND, "minute": _MINUTE, "hour": _HOUR, "day": _DAY}
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _OF_MONTH: dict[str, Callable[[Ints], Ints]] = {
     "year": lambda months: months // 12 + 1970,
     "quarter": lambda months: months % 12 // 3 + 1,

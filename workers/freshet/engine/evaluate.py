@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.engine import evaluate_casts as casts
 from freshet.engine import evaluate_choice as choice
-from freshet.engine.calendar import part_of
+from freshet.engine import evaluate_texts as texts
+from freshet.engine.calendar import difference, part_of
 from freshet.engine.column import Bools, Column, Floats
 from freshet.engine.evaluate_numbers import ARITHMETIC, FUNCTIONS, rounded
 from freshet.engine.evaluate_value import Value, both, comparable, constant
 from freshet.spec.expr.functions import ARITHMETIC as ARITHMETIC_OPS
-from freshet.spec.expr.functions import COMPARISONS
+from freshet.spec.expr.functions import COMPARISONS, TEXTUAL
 from freshet.spec.expr.tree import Call, Expr, Literal, Name
 
 
@@ -170,6 +172,23 @@ class _Run:
         arg = self.value(call.args[0], rows)
         return Value(part_of(call.option, arg.values, self.timezone), arg.valid)
 
+    def date_diff(self, call: Call, rows: Bools | None) -> Value:
+        begin, end = (self.value(arg, rows) for arg in call.args)
+        values = difference(call.option, begin.values, end.values, self.timezone)
+        return Value(values, both(begin.valid, end.valid))
+
+    # -- texts and types -------------------------------------------------------------------------------------------
+
+    def textual(self, call: Call, rows: Bools | None) -> Value:
+        return texts.apply(call, [self.value(arg, rows) for arg in call.args], self.size)
+
+    def cast(self, call: Call, rows: Bools | None) -> Value:
+        value, lost = casts.cast(call, self.value(call.args[0], rows), self.size)
+        if lost is not None:
+            counted = np.broadcast_to(lost if rows is None else lost & rows, (self.size,))
+            self.nulls += int(np.count_nonzero(counted))
+        return value
+
 
 def _compare(op: str, left: Value, right: Value) -> Bools:
     function = _COMPARE[op]
@@ -190,7 +209,10 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 _OPS: dict[str, Callable[[_Run, Call, Bools | None], Value]] = {
     **dict.fromkeys(COMPARISONS, _Run.comparison),
     **dict.fromkeys(ARITHMETIC_OPS, _Run.arithmetic),
-    **dict.fromkeys(("neg", "abs", "ln", "exp", "sqrt"), _Run.function),
+    **dict.fromkeys(FUNCTIONS, _Run.function),
+    **dict.fromkeys(TEXTUAL, _Run.textual),
+    "date_diff": _Run.date_diff,
+    "cast": _Run.cast,
     "round": _Run.round,
     "and": _Run.conjunction,
     "or": _Run.disjunction,

@@ -15,6 +15,7 @@ ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,  # the dividend's sign, unlike numpy's %
+    "pow": np.power,
 }
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -23,6 +24,10 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "ln": np.log,
     "exp": np.exp,
     "sqrt": np.sqrt,
+    "log10": np.log10,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "sign": np.sign,
 }
 
 

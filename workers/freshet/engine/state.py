@@ -95,10 +95,7 @@ class PartitionState:
         self._stored[slots] = 0
         self._body[slots] = True
         self._written_ms[slots] = 0
-        if self.tiles:
-            self.tiles.clear(slots)
-        if self.annexes:
-            self.annexes.clear(slots)
+        self._clear(slots)
         if have:
             found = slots[have]
             self.fixed[found] = fixed
@@ -116,10 +113,7 @@ class PartitionState:
             del self._slot[self.keys[slot]]
             self.keys[slot] = ""
         self._free.extend(slots.tolist())
-        if self.tiles:
-            self.tiles.clear(slots)
-        if self.annexes:
-            self.annexes.clear(slots)
+        self._clear(slots)
 
     def erase(self, slots: Ints, offsets: Ints) -> Bools:
         """Forgets what these resident entities did before the records at `offsets`; each entity stands once.
@@ -137,10 +131,7 @@ class PartitionState:
         self._stored[slots] = 0
         self._body[slots] = True
         self._written_ms[slots] = 0
-        if self.tiles:
-            self.tiles.clear(slots)
-        if self.annexes:
-            self.annexes.clear(slots)
+        self._clear(slots)
         return reset
 
     def empty(self, slots: Ints) -> Bools:
@@ -206,6 +197,12 @@ class PartitionState:
             return self.fixed[slots], np.empty((0, 0)), np.zeros(len(slots), np.int64), annexes
         rows, counts = self.tiles.rows_of(slots)
         return self.fixed[slots], rows, counts, annexes
+
+    def _clear(self, slots: Ints) -> None:
+        if self.tiles:
+            self.tiles.clear(slots)
+        if self.annexes:
+            self.annexes.clear(slots)
 
     def _take_slots(self, keys: Sequence[str]) -> Ints:
         out = np.empty(len(keys), np.int64)

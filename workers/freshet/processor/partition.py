@@ -66,6 +66,7 @@ class Counts:
     clamped: int = 0
     too_late: int = 0
     left_out_of_sessions: int = 0
+    coarser: int = 0
     nulls: int = 0
     hits: int = 0
     misses: int = 0
@@ -189,6 +190,7 @@ class PartitionOwner:
         self.counts.late += applied.late
         self.counts.too_late += applied.too_late
         self.counts.left_out_of_sessions += applied.left_out_of_sessions
+        self.counts.coarser += applied.coarser
         self.counts.nulls += applied.nulls
 
     def reached(self, offset: int) -> None:

@@ -96,6 +96,7 @@ class Report:
         metrics.EVENTS_CLAMPED.labels(name).inc(counts.clamped)
         metrics.EVENTS_TOO_LATE.labels(name).inc(counts.too_late)
         metrics.EVENTS_OUTSIDE_SESSIONS.labels(name).inc(counts.left_out_of_sessions)
+        metrics.ENTITIES_COARSENED.labels(name).inc(counts.coarser)
         metrics.ENTITIES_ERASED.labels(name).inc(counts.erased)
         metrics.FEATURE_VECTORS.labels(name).inc(counts.vectors)
         metrics.EXPRESSION_NULLS.labels(name).inc(counts.nulls)

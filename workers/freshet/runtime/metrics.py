@@ -29,6 +29,9 @@ EVENTS_TOO_LATE = Counter("events_too_late_total", "Events older than every wind
 EVENTS_OUTSIDE_SESSIONS = Counter(
     "events_outside_sessions_total", "Times that an event came too late for a session feature.", ["featureset"]
 )
+ENTITIES_COARSENED = Counter(
+    "entities_coarsened_total", "Entities whose sets became sketches, as limits.entityBytes asks.", ["featureset"]
+)
 ENTITIES_ERASED = Counter("entities_erased_total", "Entities whose states an erasure has reset.", ["featureset"])
 FEATURE_VECTORS = Counter("feature_vectors_total", "Feature vectors sent to the output topic.", ["featureset"])
 FEATURE_COMPUTATION_SECONDS = Histogram(

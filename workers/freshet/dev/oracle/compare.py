@@ -125,7 +125,7 @@ def _expression_slack(feature: ExpressionFeature, got: Mapping[str, Column], sql
     for name in names(feature.expr):
         if name in got and got[name].values.dtype == np.float64:
             largest = np.maximum(largest, np.where(got[name].mask(), np.abs(got[name].values), 0.0))
-    inexact = any(calls(feature.expr, op) for op in ("ln", "exp", "+", "-", "*", "/", "%", "round"))
+    inexact = any(calls(feature.expr, op) for op in ("ln", "log10", "exp", "pow", "+", "-", "*", "/", "%", "round"))
     values = np.where(sql.mask(), np.abs(sql.values.astype(np.float64)), 0.0)
     return EXPRESSION_RELATIVE * np.maximum(largest, values) if inexact else np.zeros(size)
 

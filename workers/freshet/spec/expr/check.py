@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 
 from sqlglot import exp
 
+from freshet.spec.expr.check_functions import MORE_RULES
 from freshet.spec.expr.constants import constant, fault
 from freshet.spec.expr.functions import MOST_DIGITS, PARTS
-from freshet.spec.expr.hints import HINTS
 from freshet.spec.expr.parse import ExpressionError, columns, parse_sql, position
+from freshet.spec.expr.refusals import functions_hint, plain, unknown
 from freshet.spec.expr.scope import Scope
 from freshet.spec.expr.tree import Call, Expr, Literal, Name, Type
 from freshet.spec.problems import any_of, did_you_mean, quoted
@@ -30,8 +31,16 @@ _COMPARISONS: dict[type[exp.Expr], str] = {
     exp.GTE: ">=",
 }
 _ARITHMETIC: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
-_FUNCTIONS: dict[type[exp.Expr], str] = {exp.Ln: "ln", exp.Exp: "exp", exp.Sqrt: "sqrt", exp.Abs: "abs"}
-_UNGROUPED = (*_COMPARISONS, exp.Between, exp.In, exp.Is, exp.Not)
+_FUNCTIONS: dict[type[exp.Expr], str] = {
+    exp.Ln: "ln",
+    exp.Exp: "exp",
+    exp.Sqrt: "sqrt",
+    exp.Abs: "abs",
+    exp.Floor: "floor",
+    exp.Ceil: "ceil",
+    exp.Sign: "sign",
+}
+_UNGROUPED = (*_COMPARISONS, exp.Between, exp.In, exp.Is, exp.Like, exp.Not)
 """What must stand in parentheses inside a comparison: SQL systems group `a = b < c` differently."""
 
 KINDS = {
@@ -86,7 +95,7 @@ class _Checker:
             raise ExpressionError(f"has more than {MOST_NODES} operators, names and constants")
         rule = _RULES.get(type(node))
         if rule is None:
-            raise ExpressionError(_unknown(node))
+            raise ExpressionError(unknown(node))
         return rule(self, node)
 
     # -- arguments -------------------------------------------------------------------------------------------------
@@ -136,9 +145,9 @@ class _Checker:
         return self.check(node.this)
 
     def column(self, node: exp.Column) -> Expr:
-        _plain(node, "this")
+        plain(node, "this")
         if not isinstance(node.this, exp.Identifier):
-            raise ExpressionError(_unknown(node))
+            raise ExpressionError(unknown(node))
         found = self.scope.names.get(node.name)
         if found is None:
             self.exists(node.name)
@@ -181,7 +190,7 @@ class _Checker:
     def anonymous(self, node: exp.Anonymous) -> Expr:
         name = str(node.this)
         if name.lower() != "now":
-            raise ExpressionError(f"there is no function {quoted(name)}{position(node)}{_functions(name)}")
+            raise ExpressionError(f"there is no function {quoted(name)}{position(node)}{functions_hint(name)}")
         if node.expressions:
             raise ExpressionError(f"now() takes no argument{position(node)}")
         if not self.scope.now:
@@ -192,7 +201,7 @@ class _Checker:
 
     def comparison(self, node: exp.Binary) -> Expr:
         op = _COMPARISONS[type(node)]
-        _plain(node, "this", "expression")
+        plain(node, "this", "expression")
         self.ungrouped(node.left, node.right)
         for side in (node.left, node.right):
             if isinstance(side.unnest(), exp.Null):
@@ -204,7 +213,7 @@ class _Checker:
 
     def arithmetic(self, node: exp.Binary) -> Expr:
         op = _ARITHMETIC[type(node)]
-        _plain(node, "this", "expression", "typed", "safe")
+        plain(node, "this", "expression", "typed", "safe")
         args = (self.number(node.left, op), self.number(node.right, op))
         return self.computed(Call(op, args, Type.DOUBLE), node)
 
@@ -217,7 +226,7 @@ class _Checker:
 
     def connective(self, node: exp.Connector) -> Expr:
         op = "and" if isinstance(node, exp.And) else "or"
-        _plain(node, "this", "expression")
+        plain(node, "this", "expression")
         args: list[Expr] = []
         for side in (node.left, node.right):
             expr = self.truth(side, op)
@@ -234,7 +243,7 @@ class _Checker:
         return Call("neg", (arg,), Type.DOUBLE)
 
     def between(self, node: exp.Between) -> Expr:
-        _plain(node, "this", "low", "high")
+        plain(node, "this", "low", "high")
         parts = (node.this, node.args["low"], node.args["high"])
         self.ungrouped(*parts)
         args, kind = self.alike(parts, "between")
@@ -258,7 +267,7 @@ class _Checker:
     # -- functions -------------------------------------------------------------------------------------------------
 
     def case(self, node: exp.Case) -> Expr:
-        _plain(node, "this", "ifs", "default")
+        plain(node, "this", "ifs", "default")
         ifs = node.args["ifs"]
         otherwise = node.args.get("default") or exp.Null()
         values, kind = self.alike((*(one.args["true"] for one in ifs), otherwise), "case")
@@ -273,12 +282,12 @@ class _Checker:
         return Call("case" if node.this is None else "switch", (*flat, values[-1]), kind)
 
     def coalesce(self, node: exp.Coalesce) -> Expr:
-        _plain(node, "this", "expressions")
+        plain(node, "this", "expressions")
         args, kind = self.alike((node.this, *node.expressions), "coalesce")
         return Call("coalesce", args, kind)
 
     def nullif(self, node: exp.Nullif) -> Expr:
-        _plain(node, "this", "expression")
+        plain(node, "this", "expression")
         args, _ = self.alike((node.this, node.expression), "nullif")
         if is_null(args[0]):
             raise ExpressionError(f"nullif of null is always null{position(node)}")
@@ -286,7 +295,7 @@ class _Checker:
 
     def extreme(self, node: exp.Least | exp.Greatest) -> Expr:
         op = "least" if isinstance(node, exp.Least) else "greatest"
-        _plain(node, "this", "expressions", "ignore_nulls")
+        plain(node, "this", "expressions", "ignore_nulls")
         args, kind = self.alike((node.this, *node.expressions), op)
         if kind is Type.BOOLEAN:
             raise ExpressionError(f"true and false have no order, {op} cannot compare them{position(node)}")
@@ -294,11 +303,12 @@ class _Checker:
 
     def function(self, node: exp.Func) -> Expr:
         op = _FUNCTIONS[type(node)]
-        _plain(node, "this")
-        return self.computed(Call(op, (self.number(node.this, op),), Type.DOUBLE), node)
+        plain(node, "this")
+        kind = Type.INTEGER if op == "sign" else Type.DOUBLE
+        return self.computed(Call(op, (self.number(node.this, op),), kind), node)
 
     def round(self, node: exp.Round) -> Expr:
-        _plain(node, "this", "decimals")
+        plain(node, "this", "decimals")
         arg = self.number(node.this, "round")
         digits = 0.0
         if node.args.get("decimals") is not None:
@@ -347,17 +357,11 @@ def _rules() -> dict[type[exp.Expr], Callable[[_Checker, exp.Expr], Expr]]:
     rules.update(dict.fromkeys(_COMPARISONS, _Checker.comparison))
     rules.update(dict.fromkeys(_ARITHMETIC, _Checker.arithmetic))
     rules.update(dict.fromkeys(_FUNCTIONS, _Checker.function))
+    rules.update(MORE_RULES)
     return rules
 
 
 _RULES = _rules()
-
-
-def _plain(node: exp.Expr, *known: str) -> None:
-    """Refuses a node that the parser gave more than we know the meaning of."""
-    for key, value in node.args.items():
-        if key not in known and value:
-            raise ExpressionError(_unknown(node))
 
 
 def _family(expr: Expr) -> Type:
@@ -388,15 +392,3 @@ def _described(node: exp.Expr, expr: Expr) -> str:
     if isinstance(expr, Literal):
         return f"{node.sql()} ({KINDS[expr.type]})"
     return KINDS[expr.type]
-
-
-def _unknown(node: exp.Expr) -> str:
-    hint = next((hint for kinds, hint in HINTS if isinstance(node, kinds)), "")
-    name = node.sql_name().lower() if isinstance(node, exp.Func) and type(node) is not exp.Func else ""
-    what = f"{name}() is" if name and not isinstance(node, exp.Connector) else "this is"
-    return f"{what} not part of expressions{position(node)}{'; ' + hint if hint else _functions(name)}"
-
-
-def _functions(name: str) -> str:
-    known = ("coalesce", "nullif", "least", "greatest", "ln", "exp", "sqrt", "abs", "round", "extract", "now")
-    return did_you_mean(name.lower(), known) or f"; functions are {', '.join(known)}"

@@ -18,6 +18,11 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
     "abs": abs,
     "ln": math.log,
     "exp": math.exp,
+    "pow": math.pow,
+    "log10": math.log10,
+    "floor": lambda a: float(math.floor(a)),
+    "ceil": lambda a: float(math.ceil(a)),
+    "sign": lambda a: float((a > 0) - (a < 0)),
     "sqrt": math.sqrt,
 }
 
@@ -43,6 +48,6 @@ def fault(call: Call) -> str | None:
     if call.op in ("/", "%") and constant(call.args[1]) == 0:
         return "division by zero"
     if call.op in _FUNCTIONS and all(constant(arg) is not None for arg in call.args) and constant(call) is None:
-        what = call.op if call.op in ARITHMETIC else f"{call.op}()"
+        what = call.op if call.op in ARITHMETIC and not call.op.isalpha() else f"{call.op}()"
         return f"{what} has no finite value for these constants"
     return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlglot import exp
 
 HINTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
-    ((exp.Log,), "write ln(x) / ln(10), or ln(x)"),
-    ((exp.Pow,), "write x * x, or exp(n * ln(x))"),
-    ((exp.If,), "write case when … then … else … end"),
+    ((exp.Log,), "write log10(x), or ln(x)"),
     ((exp.IntDiv,), "write / and round the result"),
-    ((exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike), "compare with = or in ('a', 'b')"),
-    ((exp.DPipe, exp.Concat), "text can be compared, but not built"),
+    ((exp.ILike,), "write lower(x) like 'a%'"),
+    ((exp.SimilarTo, exp.RegexpLike, exp.Escape), "write like with % and _"),
+    ((exp.StartsWith,), "write x like 'a%'"),
+    ((exp.Contains, exp.StrPosition), "write x like '%a%'"),
+    ((exp.Left, exp.Right), "write substr(x, 1, 3), or substr(x, -3)"),
     ((exp.NullSafeEQ, exp.NullSafeNEQ), "write coalesce(a = b, a is null and b is null)"),
-    ((exp.Cast, exp.TryCast), "types are fixed by the fields; numbers are doubles"),
     ((exp.Interval,), "compare seconds: extract(epoch from now()) - extract(epoch from last_seen)"),
     ((exp.Hour, exp.Minute, exp.Second, exp.Day, exp.Month, exp.Year, exp.Quarter), "write extract(hour from now())"),
     ((exp.DayOfWeek, exp.DayOfYear, exp.Week, exp.WeekOfYear), "write extract(dow from now())"),

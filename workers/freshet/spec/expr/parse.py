@@ -69,6 +69,11 @@ def _bound(tokens: list[Token]) -> None:
         if token.token_type is TokenType.PARAMETER:
             # The parser takes it for abs(), but binds it tighter than DuckDB does.
             raise ExpressionError(f"@ is not part of expressions at character {token.start + 1}; write abs(x)")
+        if token.token_type in (TokenType.CARET, TokenType.DSTAR):
+            # The parser takes them for pow(), but groups them otherwise than DuckDB does.
+            raise ExpressionError(
+                f"{token.text} is not part of expressions at character {token.start + 1}; write pow(x, y)"
+            )
         prefixes = prefixes + 1 if token.token_type in _PREFIXES else 0
         if token.token_type in (TokenType.L_PAREN, TokenType.CASE, TokenType.L_BRACKET, TokenType.L_BRACE):
             depth += 1

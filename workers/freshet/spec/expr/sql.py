@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from freshet.spec.expr.functions import ARITHMETIC, COMPARISONS, LOGIC, NUMERIC
+from freshet.spec.expr.functions import ARITHMETIC, COMPARISONS, LOGIC, NUMERIC, TEXTUAL
 from freshet.spec.expr.tree import Call, Expr, Literal, Name, Type
 
 _TYPES = {
@@ -62,7 +62,9 @@ class _Writer:
     def finite(self, call: Call) -> str:
         """The call, NULL where it raises or is not finite. A lambda names the value, which is so written once."""
         args = [self.write(arg) for arg in call.args]
-        if call.op in ARITHMETIC:
+        if call.op == "pow":
+            value = f"pow({args[0]}, {args[1]})"
+        elif call.op in ARITHMETIC:
             value = f"({args[0]} {call.op} {args[1]})"
         elif call.op == "neg":
             value = f"(- {args[0]})"
@@ -70,7 +72,11 @@ class _Writer:
             value = f"round({args[0]}, {int(call.option or 0)})"
         else:
             value = f"{call.op}({args[0]})"
-        return f"list_transform([TRY({value})], lambda v: CASE WHEN isfinite(v) THEN v END)[1]"
+        return self.guarded(value)
+
+    def guarded(self, value: str) -> str:
+        """A number, NULL where it raises or is not finite."""
+        return f"list_transform([CAST(TRY({value}) AS DOUBLE)], lambda v: CASE WHEN isfinite(v) THEN v END)[1]"
 
     def call(self, call: Call, args: list[str]) -> str:
         op = call.op
@@ -92,6 +98,12 @@ class _Writer:
             return self.now
         if op == "extract":
             return self.extract(args[0], call.option)
+        if op == "date_diff":
+            return f"CAST(date_diff('{call.option}', {self.local(args[0])}, {self.local(args[1])}) AS DOUBLE)"
+        if op == "cast":
+            return self.cast(call, args[0])
+        if op in TEXTUAL:
+            return self.textual(call, args)
         return f"{op}({', '.join(args)})"
 
     def case(self, args: list[str], subject: bool) -> str:
@@ -102,5 +114,28 @@ class _Writer:
     def extract(self, timestamp: str, part: str) -> str:
         if part == "epoch" or self.timezone == "UTC":
             return f"CAST(extract({part} FROM {timestamp}) AS DOUBLE)"
-        local = f"timezone({text_literal(self.timezone)}, timezone('UTC', {timestamp}))"
-        return f"CAST(extract({part} FROM {local}) AS DOUBLE)"
+        return f"CAST(extract({part} FROM {self.local(timestamp)}) AS DOUBLE)"
+
+    def local(self, timestamp: str) -> str:
+        """What the clock on the wall shows at a moment."""
+        if self.timezone == "UTC":
+            return timestamp
+        return f"timezone({text_literal(self.timezone)}, timezone('UTC', {timestamp}))"
+
+    def textual(self, call: Call, args: list[str]) -> str:
+        op = call.op
+        if op in ("||", "like"):
+            return f"({args[0]} {op.upper()} {args[1]})"
+        if op == "length":
+            return f"CAST(length({args[0]}) AS DOUBLE)"
+        if op == "substr":
+            return f"substr({args[0]}, {call.option})"
+        return f"{op}({', '.join(args)})"
+
+    def cast(self, call: Call, arg: str) -> str:
+        given, to = call.args[0].type, call.option.upper()
+        if call.type.is_number:
+            return self.guarded(f"CAST({arg} AS {to})")
+        if given is Type.INTEGER and call.type is Type.TEXT:
+            arg = f"CAST({arg} AS BIGINT)"
+        return f"TRY(CAST({arg} AS {to}))"
