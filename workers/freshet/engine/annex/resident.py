@@ -1,8 +1,8 @@
 """The annexes of a partition's entities in memory: each as it is stored, opened when an event touches it.
 
 Bags are as fine as their definition's limit on the bytes of an entity allows. When an event makes an entity's bags
-weigh more, they become coarser, for good: `level` rises. What they weigh is worked out after each event of an entity
-that could come that far, and otherwise after each batch, so levels too are a function of the log (design §6.1).
+weigh more, they become coarser, for good: `level` rises. Whether one event of a batch does that is found by cutting the
+batch in halves where it could, so levels too are a function of the log (design §6.1).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from freshet.engine.accumulators import Events
-from freshet.engine.annex.layout import BAG_BYTES, EMPTY_HEAD, AnnexLayout, Bags, Decoded, Entry, bag_runs, body_bytes
+from freshet.engine.annex.layout import BAG_BYTES, EMPTY_HEAD, AnnexLayout, Bags, Entry, bag_runs, body_bytes
 from freshet.engine.annex.parts import MAX_LEVEL
 from freshet.engine.annex.texts import Table, kept, pack_texts, unpack_texts
 from freshet.engine.column import Bools, Floats, Ints
@@ -148,13 +148,37 @@ class ResidentAnnexes:
             quick = at[~slow]
             changed |= self._merge(inputs, quick, slot, t, final[slot])
         levels = self._level[who] > 0
-        rest = at[slow]
-        rank = _rank(slot[rest])
-        for r in range(int(rank.max()) + 1 if len(rank) else 0):
-            one = rest[rank == r]
-            changed |= self._merge(inputs, one, slot, t, newest)
-            self._lighten(np.unique(slot[one]))
+        for i in np.unique(place[slow]).tolist():
+            changed |= self._cut(inputs, at[place == i], slot, t, newest)
         return sorted(changed), int(np.count_nonzero((self._level[who] > 0) & ~levels))
+
+    def _cut(self, inputs: Mapping[Input, Events], at: Ints, slot: Ints, t: Ints, newest: Ints) -> set[int]:
+        """Merges one entity's events: at once if the bags cannot weigh too much on the way, else in halves."""
+        own = slot[at[:1]]
+        heavy = self._level[own[0]] < MAX_LEVEL and (
+            self._weight[own[0]] + self._weight_alone(inputs, at, own, t) > self.layout.limit
+        )
+        if heavy and len(at) > 1:
+            middle = len(at) // 2
+            changed = self._cut(inputs, at[:middle], slot, t, newest)
+            return changed | self._cut(inputs, at[middle:], slot, t, newest)
+        changed = self._merge(inputs, at, slot, t, newest)
+        if heavy:
+            self._lighten(own)
+        return changed
+
+    def _weight_alone(self, inputs: Mapping[Input, Events], at: Ints, own: Ints, t: Ints) -> int:
+        """What bags of these events alone weigh, in the finest tiles: merged and rolled up they weigh no more."""
+        bags = []
+        for entry in self.layout.entries:
+            events = inputs[entry.part.input]
+            chosen = at[events.seen[at]]
+            grain = entry.pyramid.grains[0] if entry.pyramid else 0
+            start = t[chosen] // grain * grain if grain else np.zeros(len(chosen), np.int64)
+            order = np.argsort(start, kind="stable")
+            rows = entry.part.lift(events.take(chosen))[order]
+            bags.append(_coarser(entry, Bags(np.zeros(len(chosen), np.int64), start[order], rows), self._level[own]))
+        return int(self._weigh(own, bags)[0])
 
     def _merge(self, inputs: Mapping[Input, Events], at: Ints, slot: Ints, t: Ints, newest: Ints) -> set[int]:
         """Merges events `at` into their entities' bags, rolled up as of each entity's newest; the slots that changed.
@@ -247,15 +271,3 @@ def _running_newest(slot: Ints, t: Ints, before: Floats) -> Ints:
     out = np.empty(len(slot), np.int64)
     out[order] = np.maximum.accumulate(rank * _ROOM + newest[order]) - rank * _ROOM
     return out
-
-
-def _rank(slot: Ints) -> Ints:
-    """How many events of the same slot come before each."""
-    order = np.argsort(slot, kind="stable")
-    ordered = slot[order]
-    out = np.empty(len(slot), np.int64)
-    out[order] = np.arange(len(slot)) - np.searchsorted(ordered, ordered)
-    return out
-
-
-__all__ = ["Decoded", "ResidentAnnexes"]
