@@ -45,6 +45,7 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INGEST_URL = "http://localhost:8080"
+SERVING_URL = "http://localhost:8083"
 
 Manifests = Annotated[list[Path], typer.Argument(help="Manifest files or folders.", show_default=False)]
 
@@ -91,6 +92,62 @@ def validate(files: Manifests) -> None:
         console.print(featureset_table(featureset))
     for experiment in experiments:
         console.print(f"Experiment {escape(experiment.metadata.name)} {NOT_RUN}")
+
+
+@app.command()
+def plan(
+    files: Manifests,
+    before: Annotated[Path | None, typer.Option(help="The manifest as it was: what would the change do?")] = None,
+    output: Annotated[Output, typer.Option(help="Form of the report.")] = Output.TEXT,
+) -> None:
+    """Show what manifests ask for: windows, shared accumulators, bytes, retention, and what a change rebuilds."""
+    from freshet.dev.plan import plan_of
+    from freshet.dev.plan_text import show
+
+    with _told():
+        old = {fs.name: fs for fs in load_manifests([before])[0]} if before else {}
+        plans = [plan_of(fs, old.get(fs.name)) for fs in load_manifests(files)[0]]
+    if output is Output.JSON:
+        typer.echo(json.dumps([one.document() for one in plans], indent=2))
+        return
+    for one in plans:
+        show(one, console)
+
+
+@app.command()
+def features(
+    entity: Annotated[str, typer.Argument(help="The entity's key.", show_default=False)],
+    url: Annotated[str, typer.Option(help="Of serving.")] = SERVING_URL,
+    featureset: Annotated[str | None, typer.Option(help="Only of this FeatureSet.", show_default=False)] = None,
+    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TEXT,
+) -> None:
+    """Show an entity's features as serving answers them."""
+    from freshet.dev.inspect import show_features
+
+    with _told():
+        show_features(entity, url, featureset, as_json=output is Output.JSON, console=console)
+
+
+@app.command()
+def explain(
+    entity: Annotated[str, typer.Argument(help="The entity's key.", show_default=False)],
+    feature: Annotated[str, typer.Argument(help="As it is read: activity_count_6h.", show_default=False)],
+    manifest: Annotated[list[Path] | None, typer.Option(help="Manifest files or folders.")] = None,
+    redis: Annotated[
+        str, typer.Option(envvar="FRESHET_REDIS", help="The online store.", show_default=False, show_envvar=True)
+    ] = "redis://localhost:6379/0",
+    namespace: Annotated[
+        str, typer.Option(envvar="FRESHET_NAMESPACE", help="Where the manifest has none.")
+    ] = "default",
+    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TEXT,
+) -> None:
+    """Show why a value is what it is: its formula, the times of its events, its tiles."""
+    from freshet.dev.inspect import show_explanation
+    from freshet.spec.load import load_featuresets
+
+    with _told():
+        featuresets = load_featuresets(manifest or [Path("examples/user-activity/featureset.yaml")])
+        show_explanation(entity, feature, featuresets, redis, namespace, as_json=output is Output.JSON, console=console)
 
 
 def _epilog(
@@ -296,7 +353,7 @@ def history(
 @app.command()
 def smoke(
     ingest: Annotated[str, typer.Option(help="URL of ingest.")] = INGEST_URL,
-    serving: Annotated[str, typer.Option(help="URL of serving.")] = "http://localhost:8083",
+    serving: Annotated[str, typer.Option(help="URL of serving.")] = SERVING_URL,
     metrics: Annotated[list[str] | None, _url(f"URL of a metrics port; repeatable. Default: {METRICS_URL}.")] = None,
     kafka: Annotated[str | None, _url("host:port of a broker: its topics are checked.", "FRESHET_KAFKA")] = None,
     kafka_config: Annotated[Path | None, _url("librdkafka properties (TLS, SASL).", "FRESHET_KAFKA_CONFIG")] = None,

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from freshet.dev.catalogue import duration_text, featureset_table
+from freshet.dev.catalogue import featureset_table
 from freshet.dev.sample import sample_event
 from freshet.dev.variables import help_lines
 from freshet.engine.decode import EventDecoder
 from freshet.runtime.settings import IngestSettings, ProcessorSettings
+from freshet.spec.durations import duration_text
 from freshet.spec.load import load_featuresets
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "user-activity" / "featureset.yaml"
@@ -31,7 +32,7 @@ def test_the_table_names_every_entry() -> None:
 
 def test_durations_are_written_as_in_a_manifest() -> None:
     assert [duration_text(ms) for ms in (86_400_000, 5_400_000, 60_000, 5_000, 1_500, 0)] == [
-        "1d", "90m", "1m", "5s", "1500ms", "0ms",
+        "1d", "90m", "1m", "5s", "1500ms", "0s",
     ]  # fmt: skip
 
 

@@ -8,16 +8,7 @@ from rich import box
 from rich.table import Table
 
 from freshet.spec.definition import AggregateFeature, Feature, FeatureSet
-
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
-
-
-def duration_text(ms: int) -> str:
-    """Milliseconds in the largest unit that divides them, as a manifest writes it."""
-    for size, unit in _UNITS:
-        if ms and ms % size == 0:
-            return f"{ms // size}{unit}"
-    return f"{ms}ms"
+from freshet.spec.durations import duration_text
 
 
 def featureset_table(featureset: FeatureSet) -> Table:

@@ -145,6 +145,7 @@ _KINDS: dict[Type, tuple[Any, Any]] = {
     Type.INTEGER: (np.float64, 0.0),
     Type.BOOLEAN: (np.bool_, False),
     Type.TEXT: (object, ""),
+    Type.LIST: (object, None),
 }
 
 
