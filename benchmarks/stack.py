@@ -20,7 +20,7 @@ from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "user-activity" / "featureset.yaml"
+EXAMPLE = Path(__file__).parent / "featureset.yaml"
 _ALL = sorted(os.sched_getaffinity(0))
 MEASURED = {_ALL[0]}
 """The core of what is measured."""

@@ -18,6 +18,8 @@ from freshet.engine.annex.texts import Table, kept, pack_texts, unpack_texts
 from freshet.engine.column import Bools, Floats, Ints
 from freshet.spec.definition import TEXT_CHARACTERS, Input
 
+_DROP_EVERY = 8
+"""Texts that nothing refers to any more are looked for whenever a table has grown to a multiple of it."""
 _TEXT_BYTES = 16
 """What a text takes in the table beside its characters."""
 _ROOM = np.int64(1) << 43
@@ -89,8 +91,11 @@ class ResidentAnnexes:
         """
         grown = self._take_texts(inputs, slot)
         changed, risen = self._take_bags(inputs, slot, t, before) if self.layout.entries else ([], 0)
-        if grown:
-            self._drop_texts(np.array(sorted(grown), np.int64), held)
+        full = [i for i in sorted(grown) if len(self._texts[i]) % _DROP_EVERY == 0]
+        if full:
+            self._drop_texts(np.array(full, np.int64), held)
+        for i in grown:
+            self._raw_texts[i] = pack_texts(self._texts[i])
         out = np.unique(np.array([*changed, *grown], np.int64))
         for i in out.tolist():
             body, texts = self._body[i], self._raw_texts[i]
@@ -114,7 +119,7 @@ class ResidentAnnexes:
         return grown
 
     def _drop_texts(self, slots: Ints, held: Callable[[Ints], list[set[float]]]) -> None:
-        """Drops what nothing refers to any more from tables that have grown."""
+        """Drops what nothing refers to any more."""
         used = held(slots)
         decoded = self.layout.decode([self._body[i] for i in slots.tolist()])
         for entry, bags in zip(self.layout.entries, decoded.bags, strict=True):
@@ -124,7 +129,6 @@ class ResidentAnnexes:
                     used[i].add(number)
         for i, numbers in zip(slots.tolist(), used, strict=True):
             self._texts[i] = {number: text for number, text in self._texts[i].items() if number in numbers}
-            self._raw_texts[i] = pack_texts(self._texts[i])
 
     # -- bags ------------------------------------------------------------------------------------------------------
 
