@@ -62,8 +62,10 @@ scale-operator: $(STAMP) ## 300 FeatureSets on the cluster of KUBECONFIG: time, 
 crds: $(STAMP) ## Make the CRDs anew from the models
 	$(BIN)/python -m freshet.dev.crds
 
-test-long: $(STAMP) ## The property and model tests with many more examples
-	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model --timeout 86400
+FUZZ := tests/unit/spec/test_fuzz.py tests/integration/test_serving_fuzz.py tests/integration/test_ingest_fuzz.py
+
+test-long: $(STAMP) ## The property, model and fuzz tests with many more examples
+	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model $(FUZZ) --timeout 86400
 
 .PHONY: chaos chaos-volume soak
 chaos: $(STAMP) ## Faults on real servers, then everything compared with SQL; ROUNDS=200: the long form; SEED=… repeats one

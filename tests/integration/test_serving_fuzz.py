@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freshet.dev.servers import EmbeddedValkey
+from tests.fuzzing import examples
 from tests.integration.serving import Serving, owners, serving
 from tests.unit.serving.build import ACTIVITY, ORDERS
 
@@ -46,7 +47,7 @@ VALUES = st.recursive(
 )
 FIELDS = st.sampled_from(["entities", "features", "format", "bounds", "featureset", "feature_service"])
 BODIES = st.binary(max_size=50) | st.dictionaries(FIELDS, VALUES).map(lambda body: json.dumps(body).encode())
-FUZZ = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=examples(400, 10_000), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,11 @@ from freshet.spec.expr.scope import Scope
 from freshet.spec.expr.tree import Type
 from freshet.spec.load import parse_featureset
 from freshet.spec.problems import ManifestError
+from tests.fuzzing import examples
 from tests.unit.spec.manifests import SMALL
 
 EXAMPLE = (Path(__file__).parents[3] / "examples" / "user-activity" / "featureset.yaml").read_text(encoding="utf-8")
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=examples(300, 5_000), deadline=None)
 SCOPE = Scope(
     {"a": Type.DOUBLE, "s": Type.TEXT, "p": Type.BOOLEAN, "t": Type.TIMESTAMP, "x": None}, "feature", now=True
 )
