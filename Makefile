@@ -67,7 +67,10 @@ FUZZ := tests/unit/spec/test_fuzz.py tests/integration/test_serving_fuzz.py test
 test-long: $(STAMP) ## The property, model and fuzz tests with many more examples
 	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model $(FUZZ) --timeout 86400
 
-.PHONY: chaos chaos-volume soak
+drill: $(STAMP) ## Backup, the loss of every server, and restoring into new ones, on real servers; compares every value
+	$(BIN)/pytest tests/integration/test_drill.py -v
+
+.PHONY: chaos chaos-volume drill soak
 chaos: $(STAMP) ## Faults on real servers, then everything compared with SQL; ROUNDS=200: the long form; SEED=… repeats one
 	$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 

@@ -310,6 +310,30 @@ def purge(
         run_purge(featureset, revision, partitions, redis, postgres, rate, console)
 
 
+@app.command(epilog=_epilog(AdminSettings))
+def restore(
+    replication: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Copies of topics that are made; default: the manifests'.")
+    ] = None,
+) -> None:
+    """Refill source topics that were lost from the history database, before any other service is started."""
+    from freshet.dev.restore import restore as run_restore
+    from freshet.spec.load import load_featuresets
+
+    with _told():
+        settings = AdminSettings.from_environment(os.environ)
+        if settings.postgres is None or not settings.manifests:
+            raise ConfigurationError("FRESHET_POSTGRES and FRESHET_MANIFESTS must be set: where from, and what")
+        run_restore(
+            load_featuresets(settings.manifests),
+            settings.kafka,
+            settings.postgres,
+            settings.dead_letter_topic,
+            replication,
+            console,
+        )
+
+
 app.add_typer(dlq, name="dlq", epilog=_epilog(AdminSettings))
 app.command(epilog=_epilog(AdminSettings))(erase)
 

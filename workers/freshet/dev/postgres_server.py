@@ -48,6 +48,11 @@ class EmbeddedPostgres(EmbeddedServer):
         """`postgresql://user@host:port/database`."""
         return f"postgresql://{_USER}@{HOST}:{self.port}/postgres"
 
+    @staticmethod
+    def program(name: str) -> Path:
+        """A client program of the same version, for example `pg_dump`. Raises NotInstalled."""
+        return _programs() / name
+
     def create(self, database: str) -> str:
         """Makes an empty database and returns its URL."""
         with psycopg.connect(self.url, autocommit=True) as connection:
