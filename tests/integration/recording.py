@@ -152,11 +152,15 @@ class Recording:
 
     def ends(self, topic: str) -> dict[int, int]:
         """Ends of a topic's partitions."""
-        consumer = kafka.consumer(self.settings, "ends")
-        try:
-            return {p: kafka.log_bounds(consumer, topic, p)[1] for p in range(self.partitions)}
-        finally:
-            consumer.close()
+        places = [(topic, p) for p in range(self.partitions)]
+        client = kafka.admin(self.settings)
+        for _ in range(100):  # a topic that was just made has no leaders for a moment
+            found = kafka.many_log_bounds(client, places)
+            ends = {place[1]: bounds[1] for place, bounds in found.items() if not isinstance(bounds, Exception)}
+            if len(ends) == self.partitions:
+                return ends
+            time.sleep(0.1)
+        raise AssertionError(f"the topic {topic} has no leaders: {found}")
 
     def wait_recorded(self, topic: str | None = None, seconds: float = 60) -> None:
         """Until the database is at the log's end."""

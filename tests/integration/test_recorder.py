@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.cimpl import NewTopic
 
 from freshet.dev import children
 from freshet.dev.servers import EmbeddedKafka
+from freshet.spec.document import read_documents
+from freshet.stores import kafka as kafka_clients
+from tests.integration.local import eventually
 from tests.integration.recording import Recording
 
 pytestmark = pytest.mark.server
@@ -47,3 +53,35 @@ def test_a_recorder_that_dies_before_its_commit_leaves_nothing_and_the_next_goes
     recording.recorder()
     recording.wait_recorded()
     recording.assert_recorded()
+
+
+def test_a_changed_configuration_is_followed(
+    recording: Recording, tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    """A FeatureSet is added while the recorder runs, and its topic is made only later."""
+    text, later = recording.manifest.read_text(), unique("later")
+    second = text.replace("name: recorded", "name: second").replace(recording.topic, later)
+    folder = tmp_path / "config"
+    folder.mkdir()
+
+    def configure(*manifests: str) -> None:
+        content = {"featuresets": [read_documents(manifest)[0].data for manifest in manifests]}
+        new = folder / "new"
+        new.write_bytes(gzip.compress(json.dumps(content).encode()))
+        new.rename(folder / "featuresets.json.gz")
+
+    configure(text)
+    process = recording.recorder(FRESHET_MANIFESTS="", FRESHET_CONFIG_DIR=str(folder))
+    recording.send(100)
+    recording.wait_recorded()
+    configure(text, second)
+    eventually(lambda: recording.ready(process).get("topics_missing") == [later], "the new topic is looked for")
+    client = kafka_clients.admin(recording.settings)
+    for future in client.create_topics([NewTopic(later, num_partitions=4, replication_factor=1)]).values():
+        future.result()
+    recording.producer.produce(later, key="u", value=json.dumps({"user_id": "u", "timestamp": 1, "kind": "view"}))
+    recording.send(100)
+    recording.wait_recorded()
+    eventually(lambda: len(recording.query("SELECT FROM events WHERE topic = %s", later)) == 1, "it is recorded too")
+    recording.assert_recorded()
+    assert process.poll() is None
