@@ -29,6 +29,9 @@ from freshet.stores.topics import topic_uuid
 _log = logging.getLogger(__name__)
 
 
+_MOMENT_SECONDS = 0.3
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """A partition whose states are as its progress says."""
@@ -98,9 +101,11 @@ class Takeovers:
         self._history = history
         self._horizon = horizon
         self._skip_gaps = skip_gaps
+        self._long: Future[Begun] | None = None
+        """The last one that was not worth waiting for; the others stand behind it."""
 
     def take(self, owner: PartitionOwner, topic_id: str, bounds: LogBounds) -> Taking:
-        """Makes `owner` the partition's owner. Raises Refused, StoreDown, StoreFull, SourceChanged."""
+        """Makes `owner` the partition's owner. Raises what ends an ownership."""
         claimed = self._io.submit(owner.claim, topic_id).result()
         taking = Taking(owner, Rebuild(), Future(), bounds.end)
         log = _Log(topic_uuid(topic_id), bounds)
@@ -109,9 +114,21 @@ class Takeovers:
             taking.rebuild.planned(0, begin, bounds.end)
             self._io.submit(owner.start, claimed.duplicates_index, bounds.end).result()
             taking.begun.set_result(Begun(owner, None, 0))
+        elif self._history is None:
+            # Nothing that takes long: consuming can begin at the right place at once.
+            taking.begun.set_result(self._settle(taking, claimed, log))
         else:
             taking.begun = self._rebuilds.submit(self._settle, taking, claimed, log)
+            self._wait_a_moment(taking.begun)
         return taking
+
+    def _wait_a_moment(self, begun: Future[Begun]) -> None:
+        """Mostly there is nothing to bring back: then consuming can begin at the right place at once, too."""
+        if self._long is None or self._long.done():
+            try:
+                begun.exception(_MOMENT_SECONDS)
+            except TimeoutError:
+                self._long = begun
 
     def _settle(self, taking: Taking, claimed: Takeover, log: _Log) -> Begun:
         taking.rebuild.waits_for = "the history database" if self._history else None
