@@ -17,7 +17,11 @@ from tests.chaos.schedule import Deck
 from tests.chaos.store import StorePair
 from tests.chaos.world import Servers, Store
 
-_ROUNDS, _FAULTS, _RATE = 4, 10, 300.0
+_ROUNDS, _FAULTS, _RATE = 4, 16, 300.0
+_OF_STORE = 6
+"""Of a round's faults: they come one after the other, and there are many kinds."""
+_TURNS = (0, 1, 0, 1, 0)
+"""Which of the two kinds of store the rounds are played on."""
 
 
 def main() -> int:
@@ -26,7 +30,8 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=_ROUNDS)
     options.add_argument("--faults", type=int, default=_FAULTS, help="of one round")
     options.add_argument("--seed", type=int, default=0, help="of an earlier run, to have it again; 0: a new one")
-    options.add_argument("--only", type=int, default=0, help="play only this round of the seed")
+    options.add_argument("--first", type=int, default=1, help="of the seed's rounds to play")
+    options.add_argument("--last", type=int, default=0, help="of the seed's rounds to play; 0: all")
     options.add_argument("--rate", type=float, default=_RATE, help="events a second")
     given = options.parse_args()
     seed, began = given.seed or int(time.time()), time.monotonic()
@@ -42,7 +47,7 @@ def main() -> int:
         for store in stores:
             store.start()
         for plan in plans(given, stores, random.Random(seed)):
-            if given.only in (0, plan.number):
+            if given.first <= plan.number <= (given.last or given.rounds):
                 say(f"round {plan.number} of {given.rounds}, store {plan.store.kind}, seed {plan.seed}")
                 results.append(play(Ground(folder, servers, history), plan, say))
                 tell(results[-1])
@@ -64,11 +69,14 @@ def main() -> int:
 
 def plans(given: argparse.Namespace, stores: list[Store], rng: random.Random) -> Iterator[Plan]:
     """The rounds of a seed, on one kind of store and the other in turn; each fault comes as often as any other."""
-    common = [*faults.PROCESSES, *faults.KAFKA, *database.FAULTS]
-    decks = [Deck([*common, *faults.PAIR], rng), Deck([*common, *store_cluster.FAULTS], rng)]
+    common = Deck([*faults.PROCESSES, *faults.KAFKA, *database.FAULTS], rng)
+    decks = [Deck(faults.PAIR, rng), Deck(store_cluster.FAULTS, rng)]
     for number in range(given.rounds):
-        turn = number % len(stores)
-        yield Plan(number + 1, stores[turn], decks[turn].draw(given.faults), rng.randrange(1 << 30), given.rate)
+        turn = _TURNS[number % len(_TURNS)]
+        of_store = min(_OF_STORE, given.faults)
+        drawn = [*decks[turn].draw(of_store), *common.draw(given.faults - of_store)]
+        rng.shuffle(drawn)
+        yield Plan(number + 1, stores[turn], drawn, rng.randrange(1 << 30), given.rate)
 
 
 def tell(result: Result) -> None:

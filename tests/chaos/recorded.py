@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -36,14 +35,16 @@ LEFT JOIN entity_states s USING (owner, partition) WHERE c.owner = %s AND c.part
 """
 
 
-_FORGETS = find_spec("freshet.recorder.erase") is not None
-"""Whether the recorder applies erasures to what it has recorded (decision 8)."""
+_LETTERS = """
+SELECT source_partition, source_offset, owner, reason, payload FROM dead_letters WHERE source_topic = %s
+"""
 
 
 def judge_recorded(world: World, evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:
     """Compares every table."""
     judge_events(world, evidence, verdict)
     judge_snapshots(world, evidence, verdict)
+    judge_recorded_letters(world, evidence, verdict)
     judge_checkpoints(world, evidence, verdict, oracle)
 
 
@@ -83,7 +84,7 @@ def rows_of(p: int, log: Log, raw: list[Message], definition: Definition) -> dic
             row: tuple[Any, ...] = (broker_ms, Status.CONTROL, log.keys[i], None, None)
         elif not valid[i]:
             row = nothing
-        elif _FORGETS and forgotten.get(log.keys[i], -1) > offset:
+        elif forgotten.get(log.keys[i], -1) > offset:
             row = (broker_ms, Status.ERASED, None, None, None)
         else:
             status = Status.ACCEPTED if accepted[i] else Status.DUPLICATE
@@ -94,9 +95,7 @@ def rows_of(p: int, log: Log, raw: list[Message], definition: Definition) -> dic
 
 def judge_snapshots(world: World, evidence: Evidence, verdict: Verdict) -> None:
     """`feature_snapshots` has each vector of the output topic once, but for those of an entity's forgotten past."""
-    forgotten: dict[tuple[int, str], int] = {}
-    if _FORGETS:
-        forgotten = {(p, key): int(log.offset[i]) for p, log in evidence.logs.items() for i, key in log.erasures()}
+    forgotten = {(p, key): int(log.offset[i]) for p, log in evidence.logs.items() for i, key in log.erasures()}
     expected = {}
     for message in evidence.outputs:
         v = json.loads(message.value or b"")
@@ -114,6 +113,30 @@ def judge_snapshots(world: World, evidence: Evidence, verdict: Verdict) -> None:
     changed = [at for at in found.keys() & expected.keys() if found[at] != expected[at]]
     verdict.wrong += [f"feature_snapshots: {at} is {found[at]} and should be {expected[at]}" for at in changed]
     verdict.looked["rows of feature_snapshots"] += len(found)
+
+
+def judge_recorded_letters(world: World, evidence: Evidence, verdict: Verdict) -> None:
+    """`dead_letters` has each invalid record once, with its payload, but for those of an entity's forgotten past."""
+    definition = world.featureset.definition
+    found: dict[tuple[int, int], bytes] = {}
+    for p, offset, owner, reason, payload in world.rows(_LETTERS, world.featureset.source.topic):
+        if (p, offset) in found or owner != world.owner or not reason:
+            verdict.doubled.append(f"dead_letters: {p}:{offset} stands there twice, or is not ours: {owner}, {reason}")
+        found[p, offset] = bytes(payload or b"")
+    values = {(m.partition, m.offset): m.value or b"" for m in evidence.raw}
+    for p, log in evidence.logs.items():
+        erased = {key: int(log.broker_ms[i]) for i, key in log.erasures()}
+        for i in np.flatnonzero(~log.valid(definition) & ~log.erase).tolist():
+            at, since = (p, int(log.offset[i])), erased.get(log.keys[i], -1) - int(log.broker_ms[i])
+            got = found.pop(at, None)
+            if got is None and since < 0:
+                verdict.lost.append(f"dead_letters: {at} is missing")
+            elif got is not None and since > 0:
+                verdict.wrong.append(f"dead_letters: {at} is of an entity that was erased later: {got!r}")
+            elif got is not None and got != values[at]:
+                verdict.wrong.append(f"dead_letters: {at} has another payload: {got!r}")
+            verdict.looked["rows of dead_letters"] += got is not None
+    verdict.doubled += [f"dead_letters: {at} is a good record" for at in found]
 
 
 def judge_checkpoints(world: World, evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:

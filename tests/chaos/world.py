@@ -199,22 +199,24 @@ class World:
         return self.history.query(self.database, text, *values)
 
     def wait_recorded(self, seconds: float) -> None:
-        """Until history has both topics up to their ends, and a checkpoint of every partition."""
-        topics = [self.featureset.source.topic, str(self.featureset.output_topic)]
+        """Until history has all topics up to their ends, no erasure waits, and each partition has a checkpoint."""
+        topics = [self.featureset.source.topic, str(self.featureset.output_topic), self.dead_letters]
         ends = {(topic, p): end for topic in topics for p, end in enumerate(self.ends(topic)) if end}
         deadline = time.monotonic() + seconds
         while True:
             try:
                 found = {row[:2]: row[2] for row in self.rows("SELECT topic, partition, next_offset FROM recorded")}
                 ((checkpoints,),) = self.rows("SELECT count(*) FROM checkpoints")
+                ((erasures,),) = self.rows("SELECT count(*) FROM erasures WHERE applied_at IS NULL")
             except psycopg.Error:
-                found, checkpoints = {}, 0
-            if all(found.get(place, -1) >= end for place, end in ends.items()) and checkpoints >= PARTITIONS:
+                found, checkpoints, erasures = {}, 0, 0
+            recorded = all(found.get(place, -1) >= end for place, end in ends.items())
+            if recorded and checkpoints >= PARTITIONS and not erasures:
                 return
             self.tend()
             if time.monotonic() > deadline:
                 tails = "\n".join(f"{one.name}:\n{children.tail(one.log, 25)}" for one in self.recorders)
-                told = f"log ends {ends}, recorded {found}, {checkpoints} checkpoints"
+                told = f"ends {ends}, recorded {found}, {checkpoints} checkpoints, {erasures} erasures to apply"
                 raise AssertionError(f"not recorded in {seconds:g} s: {told}\n{tails}")
             time.sleep(0.3)
 
