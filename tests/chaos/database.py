@@ -16,7 +16,7 @@ from tests.chaos.proxy import Network
 from tests.chaos.schedule import Fault, NotMet, Steps
 from tests.chaos.world import World
 
-_COPY_SECONDS = 3.0
+_COPY_SECONDS = 10.0
 
 
 class History:
