@@ -153,6 +153,7 @@ def manifests(draw: st.DrawFn, *, most: int = 12) -> str:
             "maxFutureSkew": draw(st.sampled_from(("0s", "5m", "5m", "24h"))),
             "fields": FIELDS,
         },
+        "limits": {"entityBytes": "8Mi"},  # the most: a smaller limit would refuse many of these, or blur their values
         "features": features,
     }
     if draw(st.booleans()):

@@ -9,6 +9,7 @@ import pytest
 from freshet.spec.definition import Aggregate, AggregateFeature, ExpressionFeature, Field, Input, Source, Window
 from freshet.spec.expr.tree import Call, Literal, Name, Type, calls, names
 from freshet.spec.load import load_featuresets, parse_featureset
+from freshet.spec.problems import ManifestError
 from tests.unit.spec.manifests import SMALL, bent, complaints, with_features
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -195,3 +196,22 @@ def test_the_example() -> None:
     assert list(names(score.expr)) == ["activity_count_24h", "purchase_rate_24h"]
     assert calls(score.expr, "ln")
     assert featureset.output_topic == "feature-events"
+
+
+def test_the_standard_windows_have_room_for_every_aggregate() -> None:
+    """What a user writes first must not be refused for its worst case."""
+    windows = "windows: [1h, 6h, 24h, 7d, lifetime]"
+    with_features(
+        f"name: a, aggregate: percentile, percentile: 95, of: amount, {windows}",
+        f"name: b, aggregate: percentile, percentile: 50, of: amount, {windows}",
+        f"name: c, aggregate: distinct, of: event_type, {windows}",
+        f"name: d, aggregate: mode, of: event_type, {windows}",
+        f"name: e, aggregate: last_n, n: 100, of: event_type, {windows}",
+    )
+    with pytest.raises(ManifestError, match="KiB of one entity for distinct, mode, percentile"):
+        with_features(
+            *(
+                f"name: x{i}, aggregate: percentile, percentile: 95, of: amount + {i}, windows: [1h], granularity: 1s"
+                for i in range(9)
+            )
+        )

@@ -40,7 +40,7 @@ class Aggregate(StrEnum):
 TEXT_CHARACTERS = 256
 """So many characters of a text are kept in states; the whole text is counted and compared."""
 
-ENTITY_BYTES = 262_144
+ENTITY_BYTES = 1_048_576
 """Default of `limits.entityBytes`."""
 
 LATER = {"later": True}
