@@ -64,7 +64,6 @@ crds: $(STAMP) ## Make the CRDs anew from the models
 
 FUZZ := tests/unit/spec/test_fuzz.py tests/integration/test_serving_fuzz.py tests/integration/test_ingest_fuzz.py
 
-
 test-long: $(STAMP) ## The property, model and fuzz tests with many more examples
 	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model $(FUZZ) --timeout 86400
 

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from freshet.engine.decode import EventDecoder
+from freshet.engine.layout import Layout
+from freshet.engine.reader import Reader
+from freshet.engine.state import PartitionState
 from freshet.smoke import events, expect
 from freshet.smoke.events import Plan, Value
 from freshet.smoke.judge import Guessed, Known
@@ -57,6 +60,9 @@ spec:
     - {name: sessions, aggregate: session_count, gap: 1s}
     - {name: active, aggregate: session_active, gap: 1h, default: false}
     - {name: nothing, aggregate: max, of: total, where: "kind = 'a' and kind = 'b'", default: -1}
+    - {name: places, aggregate: distinct, of: city}
+    - {name: usual, aggregate: mode, of: kind, windows: [1h]}
+    - {name: newest_kind, aggregate: last, of: kind}
     - {name: decayed, aggregate: ewma, of: total, halfLife: 1h}
     - {name: each, expression: "money_1h / nullif(n_1h, 0)"}
 """
@@ -133,6 +139,23 @@ def served(definition: Definition, plan: Plan, twice: bool = False, none: bool =
             entry["value"] = expect.expected(feature, sent, span, NOW)
         found[feature.name] = entry
     return found
+
+
+def test_texts_are_what_the_engine_says(definition: Definition, plan: Plan) -> None:
+    count = len(plan.events)
+    broker = np.full(count, NOW, np.int64)
+    batch, _ = EventDecoder(definition).decode(
+        [e.json() for e in plan.events], np.arange(count, dtype=np.int64), broker
+    )
+    states = PartitionState(definition, Layout(definition))
+    states.load(["freshet-smoke-x"], [None])
+    states.apply(batch, np.ones(count, np.bool_))
+    [blob] = [write.blob for write in states.encode(states.slots(["freshet-smoke-x"]))]
+    columns = Reader(definition).read(["freshet-smoke-x"], [blob], NOW).columns
+    for feature in definition.features:
+        if feature.name in ("places", "usual_1h", "newest_kind"):
+            assert isinstance(feature, AggregateFeature)
+            assert columns[feature.name].values[0] == expect.expected(feature, plan.events, (-1e18, 1e18), NOW)
 
 
 def test_right_values_are_right_and_the_rest_is_named(definition: Definition, plan: Plan) -> None:

@@ -20,6 +20,7 @@ from freshet.serving.values import texts
 from freshet.spec.definition import Window
 from freshet.spec.expr.tree import Type
 from tests.unit.serving.build import ACTIVITY, catalogue
+from tests.unit.spec.manifests import with_features
 
 Q = 1_800_000_000_123
 CATALOGUE = catalogue(ACTIVITY)
@@ -95,6 +96,15 @@ def test_recorded_rows_come_back_as_they_were(some: Vectors) -> None:
     assert feature_rows(found, SERVED.definition) == rows
     assert PartTexts(PART, found)._texts == PartTexts(PART, some)._texts
     assert (found.q_ms.tolist(), found.offset.tolist()) == (some.q_ms.tolist(), some.offset.tolist())
+
+
+def test_recorded_lists_come_back_as_lists() -> None:
+    """Two lists of one length are no table."""
+    definition = with_features("name: x, aggregate: last_n, n: 2, of: amount").definition
+    rows: list[dict[str, Any]] = [{"x": [1.0, 2.0]}, {"x": [3.0, 4.0]}, {"x": None}]
+    assert feature_rows(from_rows(rows, definition, [1, 1, 1], [1, 1, 1]), definition) == rows
+    with pytest.raises(ValueError, match="not of the type list"):
+        from_rows([{"x": 1.0}], definition, [1], [1])
 
 
 @pytest.mark.parametrize("wrong", [{"level": 1}, {"share": "x"}, {"share": True}, {"is_active_session": 1}])

@@ -49,9 +49,9 @@ def from_rows(
     return Vectors(at, np.array(offset, np.int64), np.zeros_like(at), columns, 0)
 
 
-_DTYPES: dict[Type, type] = {Type.TEXT: object, Type.BOOLEAN: np.bool_}
-_KINDS: dict[Type, tuple[type, ...]] = {Type.TEXT: (str,), Type.BOOLEAN: (bool,)}
-_EMPTY: dict[Type, Value] = {Type.TEXT: "", Type.BOOLEAN: False}
+_DTYPES: dict[Type, type] = {Type.TEXT: object, Type.LIST: object, Type.BOOLEAN: np.bool_}
+_KINDS: dict[Type, tuple[type, ...]] = {Type.TEXT: (str,), Type.LIST: (list,), Type.BOOLEAN: (bool,)}
+_EMPTY: dict[Type, Value] = {Type.TEXT: "", Type.LIST: [], Type.BOOLEAN: False}
 
 
 def _value(row: Mapping[str, Value], name: str, kind: Type) -> Value:
@@ -68,5 +68,6 @@ def _column(values: Sequence[Value], kind: Type) -> Column:
     valid = np.array([value is not None for value in values], np.bool_)
     filled = [_EMPTY.get(kind, 0.0) if value is None else value for value in values]
     array: NDArray[Any] = np.empty(len(filled), _DTYPES.get(kind, np.float64))
-    array[:] = filled
+    for i, value in enumerate(filled):  # one by one: lists of one length would become rows of a table
+        array[i] = value
     return Column(array, None if valid.all() else valid)

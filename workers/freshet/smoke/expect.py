@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from freshet.smoke.events import Event, Value
@@ -24,8 +25,13 @@ def expected(feature: AggregateFeature, events: Sequence[Event], span: tuple[flo
     kept = [e for e in events if span[0] <= e.t_ms < span[1] and (where is None or value_of(where, e.values) is True)]
     pairs = [(e.t_ms, 1.0 if of is None else value_of(of, e.values)) for e in kept]
     times = [t for t, value in pairs if value is not None]
-    numbers = [float(value) for _, value in pairs if value is not None]
-    found = _value(feature, times, numbers, q_ms)
+    values = [value for _, value in pairs if value is not None]
+    if feature.aggregate in _OF_ANY:
+        found = _OF_ANY[feature.aggregate](values)
+    elif feature.aggregate in (Aggregate.PERCENTILE, Aggregate.LAST_N):
+        raise CannotTell(feature.aggregate.value)
+    else:
+        found = _value(feature, times, [float(value) for value in values], q_ms)
     return feature.default if found is None else found
 
 
@@ -48,12 +54,25 @@ def _value(feature: AggregateFeature, times: Sequence[int], numbers: Sequence[fl
     return _of_sessions(feature, times, q_ms)
 
 
+def _mode(values: Sequence[Value]) -> Value:
+    """The most frequent of at most 64 different values, of several the smallest."""
+    many = Counter(values)
+    most = max(many.values(), default=0)
+    best = [value for value, count in many.items() if count == most]
+    return min(best, key=lambda value: str(value).encode() if isinstance(value, str) else value, default=None)  # type: ignore[arg-type,return-value]
+
+
+_OF_ANY: dict[Aggregate, Callable[[Sequence[Value]], Value]] = {
+    Aggregate.FIRST: lambda values: values[0] if values else None,
+    Aggregate.LAST: lambda values: values[-1] if values else None,
+    Aggregate.DISTINCT: lambda values: float(len(set(values))),
+    Aggregate.MODE: _mode,
+}
+"""Of values of any type; a smoke test sends fewer than 64 events."""
 _OF_SOME: dict[Aggregate, Callable[[Sequence[float]], float]] = {
     Aggregate.MEAN: statistics.fmean,
     Aggregate.MIN: min,
     Aggregate.MAX: max,
-    Aggregate.FIRST: lambda numbers: numbers[0],
-    Aggregate.LAST: lambda numbers: numbers[-1],
 }
 _OF_TWO: dict[Aggregate, Callable[[Sequence[float]], float]] = {
     Aggregate.VARIANCE: statistics.variance,
