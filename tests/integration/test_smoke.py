@@ -108,7 +108,7 @@ def test_everything_is_green_with_all_addresses_and_the_manifest(options: Option
     absent = {number for number, status in statuses(report).items() if status is Status.ABSENT}
     assert absent == {6, 7, 8}
     assert report.counts()["skipped"] == 0
-    assert "31 values are what 8 events make them" in sentence(report, 5, "served values")
+    assert "37 values are what 8 events make them" in sentence(report, 5, "served values")
     assert "counted once" in sentence(report, 5, "duplicates")
     with redis.Redis.from_url(stack.valkey.url) as store:
         mine = [key for key in store.scan_iter(count=1000) if report.run.encode() in key]
