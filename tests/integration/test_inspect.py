@@ -33,7 +33,7 @@ spec:
     - {name: home, aggregate: mode, of: city, windows: [7d]}
     - {name: last_city, aggregate: last, of: city}
     - {name: median, aggregate: percentile, percentile: 50, of: amount}
-    - {name: amounts, aggregate: last_n, n: 2, of: amount}
+    - {name: amounts, aggregate: last_n, size: 2, of: amount}
     - {name: away, expression: "last_city <> home_7d"}
 """
 CITIES = ("Köln", "Köln", 'a, "b"', "Oslo")

@@ -100,7 +100,7 @@ def test_recorded_rows_come_back_as_they_were(some: Vectors) -> None:
 
 def test_recorded_lists_come_back_as_lists() -> None:
     """Two lists of one length are no table."""
-    definition = with_features("name: x, aggregate: last_n, n: 2, of: amount").definition
+    definition = with_features("name: x, aggregate: last_n, size: 2, of: amount").definition
     rows: list[dict[str, Any]] = [{"x": [1.0, 2.0]}, {"x": [3.0, 4.0]}, {"x": None}]
     assert feature_rows(from_rows(rows, definition, [1, 1, 1], [1, 1, 1]), definition) == rows
     with pytest.raises(ValueError, match="not of the type list"):

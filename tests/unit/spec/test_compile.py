@@ -206,7 +206,7 @@ def test_the_standard_windows_have_room_for_every_aggregate() -> None:
         f"name: b, aggregate: percentile, percentile: 50, of: amount, {windows}",
         f"name: c, aggregate: distinct, of: event_type, {windows}",
         f"name: d, aggregate: mode, of: event_type, {windows}",
-        f"name: e, aggregate: last_n, n: 100, of: event_type, {windows}",
+        f"name: e, aggregate: last_n, size: 100, of: event_type, {windows}",
     )
     with pytest.raises(ManifestError, match="KiB of one entity for distinct, mode, percentile"):
         with_features(

@@ -99,7 +99,7 @@ def formula(feature: AggregateFeature | ExpressionFeature) -> str:
     else:
         of = expression_text(feature.input.of) if feature.input.of is not None else "events"
         text = f"{feature.aggregate}({of})"
-        for word, given in (("n", feature.n), ("percentile", feature.quantile * 100)):
+        for word, given in (("size", feature.n), ("percentile", feature.quantile * 100)):
             text += f" {word} {given:g}" if given else ""
         for word, ms in (("gap", feature.gap_ms), ("halfLife", feature.half_life_ms)):
             text += f" {word} {duration_text(ms)}" if ms else ""

@@ -167,7 +167,7 @@ class _Compiler:
         for i, model in enumerate(self.spec.features):
             if model.expression is None:
                 continue
-            for name in ("of", "where", "windows", "granularity", "unit", "gap", "halfLife", "n", "percentile"):
+            for name in ("of", "where", "windows", "granularity", "unit", "gap", "halfLife", "size", "percentile"):
                 if getattr(model, name) is not None:
                     self.problems.append(Problem((*self._path(i), name), "is for aggregates; this is an expression"))
 

@@ -28,7 +28,7 @@ _PICKS = frozenset({Aggregate.SUM, Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST
 
 _OWN_FIELDS = (
     ("halfLife", Aggregate.EWMA, "after how long a value counts half, for example 1h"),
-    ("n", Aggregate.LAST_N, "how many values, for example 5"),
+    ("size", Aggregate.LAST_N, "how many values, for example 5"),
     ("percentile", Aggregate.PERCENTILE, "how many percent of the values lie at or below it, for example 95"),
 )
 """Fields that one aggregate has, and needs."""
@@ -147,7 +147,7 @@ def _feature(
         unit_ms=UNITS_MS[model.unit or "second"],
         gap_ms=model.gap or 0,
         half_life_ms=model.halfLife or 0,
-        n=model.n or 0,
+        n=model.size or 0,
         quantile=(model.percentile or 0.0) / 100,
         default=model.default,
     )

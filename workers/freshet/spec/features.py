@@ -109,7 +109,7 @@ class FeatureModel(BaseModel):
     unit: Annotated[str, *_one_of(tuple(UNITS_MS))] | None = None
     gap: Annotated[int, *duration("1s", "7d")] | None = None
     halfLife: Annotated[int, *duration("1s", "365d")] | None = None
-    n: Annotated[int, Field(ge=1, le=MOST_LAST)] | None = None
+    size: Annotated[int, Field(ge=1, le=MOST_LAST)] | None = None
     percentile: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     expression: SqlText | None = None
     default: Annotated[bool | int | float | str, Hint({"x-scalar": True})] | None = None

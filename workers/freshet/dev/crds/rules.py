@@ -147,7 +147,7 @@ def _only_for(field: str, aggregates: Iterable[str], message: str) -> Rule:
     )
 
 
-_OF_AGGREGATES = ("of", "where", "windows", "granularity", "unit", "gap", "halfLife", "n", "percentile")
+_OF_AGGREGATES = ("of", "where", "windows", "granularity", "unit", "gap", "halfLife", "size", "percentile")
 
 _FEATURE = [
     Rule(
@@ -165,14 +165,14 @@ _FEATURE = [
     _needs("windows", ["rate"], ", which is events a unit of the window"),
     _needs("gap", SESSIONS, ": how long a pause ends a session, for example 30m"),
     _needs("halfLife", ["ewma"], ": after how long a value counts half, for example 1h"),
-    _needs("n", ["last_n"], ": how many values, for example 5"),
+    _needs("size", ["last_n"], ": how many values, for example 5"),
     _needs("percentile", ["percentile"], ": how many percent of the values lie at or below it, for example 95"),
     _only_for("of", OF_VALUES, "self.aggregate + ' is of events and takes no value; write a condition into where'"),
     _only_for("windows", WINDOWED, 'self.aggregate + " has no windows: it is of the entity\'s whole life"'),
     _only_for("unit", WITH_UNIT, "self.aggregate + ' has no unit'"),
     _only_for("gap", SESSIONS, "'is only for session_active, session_count and session_duration'"),
     _only_for("halfLife", ["ewma"], "'is only for ewma'"),
-    _only_for("n", ["last_n"], "'is only for last_n'"),
+    _only_for("size", ["last_n"], "'is only for last_n'"),
     _only_for("percentile", ["percentile"], "'is only for percentile'"),
     Rule(
         "!has(self.granularity) || has(self.expression) || (has(self.windows) && "

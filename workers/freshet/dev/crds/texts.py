@@ -38,7 +38,7 @@ _FEATURESET = {
     "spec.features.*.unit": "Of rate, trend, time_since_* and session_duration.",
     "spec.features.*.gap": "Of session_*: how long a pause ends a session.",
     "spec.features.*.halfLife": "Of ewma: after how long a value counts half.",
-    "spec.features.*.n": "Of last_n: how many values.",
+    "spec.features.*.size": "Of last_n: how many values.",
     "spec.features.*.percentile": "Of percentile: how many percent of the values lie at or below it.",
     "spec.features.*.expression": "SQL scalar expression over other features. Either this or aggregate.",
     "spec.features.*.default": "Number, text or truth value that is served instead of null.",
