@@ -120,9 +120,9 @@ def kill_before_commit(world: World, rng: random.Random) -> Steps:
     """kill -9 of a recorder between the last row of a transaction and its commit."""
     process = rng.choice(world.recorders)
     process.kill()
-    transaction = rng.randrange(1, 20)
+    transaction = rng.randrange(1, 10)
     process.start(dies_at=transaction)
-    for _ in range(80):
+    for _ in range(120):
         yield 0.25
         if not process.alive:
             break

@@ -91,3 +91,21 @@ def total(path: Path = FIGURES) -> dict[str, Tally]:
             for key, value in figures.items():
                 setattr(tally, key, getattr(tally, key) + value)
     return dict(sorted(found.items()))
+
+
+def markdown(path: Path = FIGURES) -> str:
+    """All runs of the file as tables for the documentation."""
+    runs = json.loads(path.read_text())
+    seen: Counter[str] = Counter()
+    for run in runs:
+        seen.update(run["looked"])
+    rounds, good = sum(run["rounds"] for run in runs), sum(run["good"] for run in runs)
+    lines = [f"{rounds} rounds, {good} of them good.", "", "| looked at | |", "| --- | --- |"]
+    lines += [f"| {what} | {count:,} |" for what, count in seen.items()]
+    lines += ["", "| fault | times | lost | doubled | wrong |", "| --- | --- | --- | --- | --- |"]
+    lines += [f"| {name} | {t.times} | {t.lost} | {t.doubled} | {t.wrong} |" for name, t in total(path).items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown())
