@@ -100,7 +100,7 @@ def smoke(
     kafka: Annotated[str | None, option("host:port of a broker: its topics are checked.", "FRESHET_KAFKA")] = None,
     kafka_config: Annotated[Path | None, option("librdkafka properties (TLS, SASL).", "FRESHET_KAFKA_CONFIG")] = None,
     redis: Annotated[str | None, option("Redis or Valkey: it is asked directly.", "FRESHET_REDIS")] = None,
-    postgres: Annotated[str | None, option("Postgres: whether a server answers.")] = None,
+    postgres: Annotated[str | None, option("The history database: its rows are checked.", "FRESHET_POSTGRES")] = None,
     featureset: Annotated[str | None, option("Which FeatureSet. Default: the first one.")] = None,
     manifest: Annotated[list[Path] | None, option("Its manifest, file or folder: values are compared exactly.")] = None,
     dead_letter_topic: Annotated[

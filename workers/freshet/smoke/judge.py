@@ -52,7 +52,7 @@ class Known:
         self._deduplicates = bool(plan.counts_once)
         self._features = [f for f in definition.features if isinstance(f, AggregateFeature) and _computable(f, once)]
         rest = len(definition.features) - len(self._features)
-        self.left_out = f"; {rest} not compared (expressions, trend, ewma)" if rest else ""
+        self.left_out = f"; {rest} not compared (expressions, trend, ewma, percentile, last_n)" if rest else ""
 
     def look(self, served: Mapping[str, Any]) -> Verdict:
         """Compares at the read time and the window bounds that the answer gives."""

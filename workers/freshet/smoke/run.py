@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from freshet.smoke import api, computation, configuration, health, ingestion, later, measured, names, stores
+from freshet.smoke import api, computation, configuration, health, history, ingestion, later, measured, names, stores
 from freshet.smoke.options import Options
 from freshet.smoke.report import Category, Check, NotChecked, ProbeFailed, Report, Status, failed, skipped
 from freshet.smoke.state import Run
@@ -22,7 +22,7 @@ CATEGORIES: tuple[tuple[str, Checks], ...] = (
     ("Feature computation", computation.checks),
     ("A/B experiments", later.experiments),
     ("Drift", later.drift),
-    ("Database", later.database),
+    ("Database", history.checks),
     ("Redis", stores.redis_checks),
     ("Kafka topics", stores.kafka_checks),
     ("Performance", measured.checks),
