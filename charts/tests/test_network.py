@@ -112,6 +112,12 @@ DEV_FLOWS = [
     ("smoke", "serving", 8082),
     ("smoke", "kafka", 9092),
     ("smoke", "valkey", 6379),
+    ("smoke", "postgres", 5432),
+    ("smoke", "recorder", 8082),
+    ("recorder", "kafka", 9092),
+    ("recorder", "valkey", 6379),
+    ("recorder", "postgres", 5432),
+    ("prometheus", "recorder", 8082),
     ("stranger", "ingest", 8080),
     ("stranger", "serving", 8083),
 ]
@@ -119,6 +125,8 @@ DEV_DENIED = [
     ("ingest", "postgres", 5432),
     ("stranger", "serving", 8084),
     ("stranger", "ingest", 8084),
+    ("stranger", "recorder", 8084),
+    ("operator", "recorder", 8084),
     ("stranger", "kafka", 9092),
     ("stranger", "valkey", 6379),
     ("stranger", "postgres", 5432),
@@ -147,7 +155,7 @@ def test_what_is_not_needed_does_not(source: str, target: str, port: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "component", ["operator", "ingest", "serving", "smoke", "prometheus", "grafana", "kafka-ui", "kafka"]
+    "component", ["operator", "ingest", "serving", "recorder", "smoke", "prometheus", "grafana", "kafka-ui", "kafka"]
 )
 def test_everyone_who_has_to_can_resolve_names(component: str) -> None:
     objects = rendered("dev")
@@ -164,13 +172,15 @@ def test_managed_services_are_reached_where_they_are() -> None:
         ("serving", 5432),
         ("recorder", 9096),
         ("recorder", 5432),
+        ("recorder", 6379),
         ("smoke", 9096),
         ("smoke", 6379),
+        ("smoke", 5432),
     ):
         me = pod(objects, component)
         assert allowed(objects, "Egress", me, "10.0.0.7", port), component
         assert not allowed(objects, "Egress", me, "192.0.2.7", port), component
-    assert not allowed(objects, "Egress", pod(objects, "recorder"), "10.0.0.7", 6379), "it has no business there"
+    assert not allowed(objects, "Egress", pod(objects, "ingest"), "10.0.0.7", 6379), "it has no business there"
     least = rendered("minimal")
     assert not allowed(least, "Egress", pod(least, "serving"), "10.0.0.7", 5432), "there is no history database"
     for component in ("operator", "ingest", "serving", "recorder"):
@@ -181,6 +191,9 @@ def test_managed_services_are_reached_where_they_are() -> None:
     assert allowed(objects, "Ingress", pod(objects, "serving"), STRANGER, 8083), "clientsFrom: namespace web"
     assert allowed(objects, "Ingress", pod(objects, "serving"), ("monitoring", {}, {}), 8082)
     assert not allowed(objects, "Ingress", pod(objects, "serving"), STRANGER, 8082)
+    assert allowed(objects, "Ingress", pod(objects, "recorder"), ("privacy", {}, {}), 8084), "administratorsFrom"
+    assert not allowed(objects, "Ingress", pod(objects, "recorder"), STRANGER, 8084)
+    assert not allowed(objects, "Ingress", pod(objects, "serving"), ("privacy", {}, {}), 8084)
     assert flows(objects, pod(objects, "smoke"), pod(objects, "serving"), 8083), "helm test"
 
 

@@ -123,19 +123,24 @@ def test_roles_and_bindings_match() -> None:
 @variants
 def test_no_secret_is_made_but_for_the_development_postgres(variant: str) -> None:
     names = [item["metadata"]["name"] for item in of_kind(rendered(variant), "Secret")]
-    assert names == (["freshet-postgres"] if variant == "dev" else [])
+    assert names == (["freshet-postgres"] if variant in ("dev", "rig") else [])
 
 
 def test_secrets_are_referred_to() -> None:
     objects = rendered("production")
     secret = {"secretKeyRef": {"name": "freshet-redis", "key": "redis"}}
-    assert environment(objects, "freshet-serving")["FRESHET_REDIS"] == secret
+    for name in ("freshet-serving", "freshet-recorder"):
+        assert environment(objects, name)["FRESHET_REDIS"] == secret
     history = {"secretKeyRef": {"name": "freshet-postgres", "key": "postgres"}}
     for name in ("freshet-serving", "freshet-recorder"):
         assert environment(objects, name)["FRESHET_POSTGRES"] == history
     for name in ("freshet-operator", "freshet-ingest"):
         assert "FRESHET_POSTGRES" not in environment(objects, name)
-    assert "FRESHET_REDIS" not in environment(objects, "freshet-recorder")
+    token = {"secretKeyRef": {"name": "freshet-administration", "key": "token"}}
+    assert environment(objects, "freshet-recorder")["FRESHET_ADMIN_TOKEN"] == token
+    for name in ("freshet-operator", "freshet-ingest", "freshet-serving"):
+        assert "FRESHET_ADMIN_TOKEN" not in environment(objects, name)
+    assert "FRESHET_ADMIN_TOKEN" not in environment(rendered("dev"), "freshet-recorder"), "nobody has asked for it"
     for name in ("freshet-operator", "freshet-ingest", "freshet-recorder"):
         spec = one(objects, "Deployment", name)["spec"]["template"]["spec"]
         assert "freshet-kafka-client" in [v.get("secret", {}).get("secretName") for v in spec["volumes"]]
@@ -143,11 +148,14 @@ def test_secrets_are_referred_to() -> None:
     assert "FRESHET_REDIS" not in environment(objects, "freshet-operator"), "the operator has no business with it"
 
 
-def test_the_admin_port_is_in_no_service() -> None:
+def test_the_admin_port_is_in_no_service_but_the_recorders_with_a_token() -> None:
     for variant in VARIANTS:
-        for service in of_kind(rendered(variant), "Service"):
-            ports = service["spec"]["ports"]
-            assert not [p for p in ports if p["port"] == 8084 or p["targetPort"] in (8084, "admin")], name_of(service)
+        found = [
+            service["metadata"]["name"]
+            for service in of_kind(rendered(variant), "Service")
+            if [p for p in service["spec"]["ports"] if p["port"] == 8084 or p["targetPort"] in (8084, "admin")]
+        ]
+        assert found == (["freshet-recorder"] if variant == "production" else []), variant
 
 
 @variants

@@ -197,7 +197,9 @@ def test_the_recorder_answers_no_requests() -> None:
     (container,) = one(objects, "Deployment", "freshet-recorder")["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["freshet", "recorder"]
     assert [port["name"] for port in container["ports"]] == ["metrics", "admin"]
-    assert [port["name"] for port in one(objects, "Service", "freshet-recorder")["spec"]["ports"]] == ["metrics"]
+    for variant, ports in (("dev", ["metrics"]), ("production", ["metrics", "admin"])):
+        service = one(rendered(variant), "Service", "freshet-recorder")
+        assert [port["name"] for port in service["spec"]["ports"]] == ports
     given = environment(objects, "freshet-recorder")
     assert {"FRESHET_KAFKA", "FRESHET_DEAD_LETTER_TOPIC", "FRESHET_CONFIG_MAP", "FRESHET_ADMIN_PORT"} <= set(given)
     assert not {"FRESHET_PORT", "FRESHET_MANAGE_TOPICS"} & set(given)
@@ -307,6 +309,7 @@ def test_every_development_server_can_be_left_out() -> None:
         values["dev"][server]["enabled"] = False
         values["kafka"] = {"bootstrap": "k:9092"} if server == "kafka" else {}
         values["redis"] = {"url": "redis://r:6379"} if server == "valkey" else {}
+        values["recorder"]["enabled"] = server != "postgres"
         component = "kafka-ui" if server == "kafkaUi" else server
         left = [
             i

@@ -35,11 +35,16 @@
   value: {{ .root.Values.kafka.deadLetterTopic | quote }}
 {{ include "freshet.env.kafka" .root }}
 {{- end }}
-{{- if eq .component "serving" }}
-{{ include "freshet.env.redis" .root }}
-{{- end }}
 {{- if has .component (list "serving" "recorder") }}
+{{ include "freshet.env.redis" .root }}
 {{- include "freshet.env.postgres" .root }}
+{{- end }}
+{{- if and (eq .component "recorder") .values.administration.existingSecret }}
+- name: FRESHET_ADMIN_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .values.administration.existingSecret }}
+      key: {{ .values.administration.existingSecretKey }}
 {{- end }}
 {{ include "freshet.env.logs" .root }}
 {{- end -}}
