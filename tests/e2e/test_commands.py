@@ -74,6 +74,24 @@ def test_kubectl_get_tells_how_it_is(installation: Installation, example: Accoun
         assert word in said, f"kubectl describe fs does not say {word}:\n{said}"
 
 
+def test_events_and_vectors_reach_the_history(installation: Installation, example: Account) -> None:
+    """By `freshet history` in the recorder's pod, as the chart's notes say."""
+    example.check()
+    command = ("exec", "deploy/freshet-recorder", "--", "freshet", "history", "--output", "json")
+
+    def recorded() -> dict[str, int] | None:
+        told = json.loads(installation.kubectl("-n", installation.namespace, *command))
+        counts: dict[str, int] = {}
+        for one in told["positions"]:
+            if one["lag"] != 0:
+                return None
+            counts[one["topic"]] = counts.get(one["topic"], 0) + one["next_offset"] - one["first_offset"]
+        return counts if counts.get("raw-events", 0) >= 300 and counts.get("feature-events") else None
+
+    counts = until(recorded, 60, "the recorder has everything", every=1)
+    print(f"recorded: {counts}")
+
+
 def test_features_are_read_in_the_cluster(installation: Installation, example: Account) -> None:
     example.check()
     user, expected = next(iter(example.expected().items()))
@@ -98,6 +116,7 @@ def test_helm_test_is_green(installation: Installation, example: Account) -> Non
     example.check()
     said = installation.release("test", installation.release.name, "--logs", "--timeout", "4m")
     assert "Succeeded" in said, said
+    assert "records that were sent are recorded" in said, said
     print(said)
 
 
