@@ -96,6 +96,7 @@ class World:
         self.folder, self.servers, self.store, self.history = folder, servers, store, history
         self.database = f"round{number}"
         self._postgres = history.create(self.database)
+        self._made: list[Process] = []
         self.namespace = f"round{number}"
         names = {"topic": f"events-{number}", "output": f"vectors-{number}"}
         self._files = [folder / "strict.yaml", folder / "lenient.yaml"]
@@ -128,7 +129,9 @@ class World:
             "FRESHET_ACKNOWLEDGE_TIMEOUT_MS": "6000" if command == "ingest" else "",
         }
         program = [_PROGRAMS[command]] if command in _PROGRAMS else ["freshet", command]
-        return Process(name, program, self.folder / f"{name}.log", environment)
+        made = Process(name, program, self.folder / f"{name}.log", environment)
+        self._made.append(made)
+        return made
 
     def start(self) -> None:
         """Starts all and waits until they are ready."""
@@ -153,7 +156,7 @@ class World:
 
     def close(self) -> None:
         """Ends all services of the round and removes what they left."""
-        for process in self.services():
+        for process in self._made:  # those of a fault that broke off too
             process.kill()
         self.store.clear()
         topics = [self.featureset.source.topic, str(self.featureset.output_topic), self.dead_letters]
