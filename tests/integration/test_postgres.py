@@ -34,6 +34,18 @@ def test_a_newer_schema_is_left_alone(database: str) -> None:
         migrate(database)
 
 
+def test_a_database_of_another_encoding_is_refused_with_what_to_do(database: str) -> None:
+    """As initdb makes them where no locale is set."""
+    name = "ascii_only"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0".encode())
+        try:
+            with pytest.raises(HistoryDown, match="SQL_ASCII, it must be UTF8: make one with createdb"):
+                migrate(database.rpartition("/")[0] + "/" + name)
+        finally:
+            connection.execute(f"DROP DATABASE {name}".encode())
+
+
 def test_a_database_that_is_away_is_said_without_its_password(own_postgres: EmbeddedPostgres) -> None:
     url = own_postgres.url.replace("freshet@", "freshet:geheim@")
     own_postgres.kill()

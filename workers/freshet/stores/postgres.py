@@ -56,6 +56,7 @@ def parameters(statement_ms: int, **settings: str | int) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 15_000,
         "application_name": "freshet",
+        "client_encoding": "UTF8",
         "options": " ".join(f"-c {name}={value}" for name, value in given.items()),
     }
 
@@ -75,16 +76,27 @@ def migrations() -> list[tuple[int, str]]:
     return sorted(found)
 
 
+def _require_utf8(connection: psycopg.Connection) -> None:
+    """In a database of another encoding not every JSON text can be stored or read. Raises HistoryDown."""
+    row = connection.execute("SHOW server_encoding").fetchone()
+    if row is None or row[0] != "UTF8":
+        raise HistoryDown(
+            f"PostgreSQL: the database's encoding is {row and row[0]}, it must be UTF8: "
+            "make one with createdb --encoding UTF8 --template template0"
+        )
+
+
 def migrate(url: str) -> list[int]:
     """Brings the schema to this version; returns the migrations that were applied. Safe from any number of processes.
 
     Each migration and its note are one transaction under a lock, so that whoever comes second finds it done.
-    Raises HistoryDown, NewerSchema.
+    Raises HistoryDown (for a database that is not in UTF8, too), NewerSchema.
     """
     known = migrations()
     applied: list[int] = []
     try:
         with connect(url, autocommit=True) as connection:
+            _require_utf8(connection)
             connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
             connection.execute(
