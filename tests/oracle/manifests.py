@@ -112,7 +112,7 @@ def aggregates(draw: st.DrawFn, name: str, aggregate: str, windows: list[str]) -
     if aggregate == "ewma":
         feature["halfLife"] = draw(st.sampled_from(HALF_LIVES))
     if aggregate == "last_n":
-        feature["n"] = draw(st.sampled_from((1, 2, 5, 100)))
+        feature["size"] = draw(st.sampled_from((1, 2, 5, 100)))
     if aggregate == "percentile":
         feature["percentile"] = draw(st.sampled_from((0, 1, 50, 90, 99.9, 100)))
     if aggregate in DEFAULTED and feature.get("of") not in OF_ANY and draw(st.integers(0, 4)) == 0:
