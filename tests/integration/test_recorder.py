@@ -58,7 +58,7 @@ def test_a_recorder_that_dies_before_its_commit_leaves_nothing_and_the_next_goes
 def test_a_changed_configuration_is_followed(
     recording: Recording, tmp_path: Path, unique: Callable[[str], str]
 ) -> None:
-    """A FeatureSet is added while the recorder runs, and its topic is made only later."""
+    """From none, which is ready too, to one, to one more whose topic is made only later, and back to none."""
     text, later = recording.manifest.read_text(), unique("later")
     second = text.replace("name: recorded", "name: second").replace(recording.topic, later)
     folder = tmp_path / "config"
@@ -70,8 +70,14 @@ def test_a_changed_configuration_is_followed(
         new.write_bytes(gzip.compress(json.dumps(content).encode()))
         new.rename(folder / "featuresets.json.gz")
 
-    configure(text)
+    def is_idle() -> bool:
+        told = recording.ready(process)
+        return bool(told.get("ready")) and not told["partitions"]
+
+    configure()
     process = recording.recorder(FRESHET_MANIFESTS="", FRESHET_CONFIG_DIR=str(folder))
+    eventually(is_idle, "it is ready, though there is nothing to record", 30)
+    configure(text)
     recording.send(100)
     recording.wait_recorded()
     configure(text, second)
@@ -83,5 +89,7 @@ def test_a_changed_configuration_is_followed(
     recording.send(100)
     recording.wait_recorded()
     eventually(lambda: len(recording.query("SELECT FROM events WHERE topic = %s", later)) == 1, "it is recorded too")
+    configure()
+    eventually(is_idle, "there is nothing left to record", 30)
     recording.assert_recorded()
     assert process.poll() is None

@@ -42,9 +42,13 @@ class TopicWatch:
         """Why it is not known what there is."""
 
     def look(self, wanted: Sequence[str], now_ms: int) -> bool:
-        """Asks every now and then; whether there is a new answer, in `seen`."""
+        """Asks every now and then; whether there is a new answer, in `seen`. Where none is wanted nobody is asked."""
+        if self._asked is None and not wanted:
+            news = self.problem is not None or bool(self.seen)
+            self.seen, self.problem = {}, None
+            return news
         if self._asked is None:
-            if now_ms >= self._at_ms and wanted:
+            if now_ms >= self._at_ms:
                 self._asked = self._thread.submit(self._ask, list(wanted))
             return False
         if not self._asked.done():
