@@ -52,13 +52,13 @@ def main() -> int:
                 results.append(play(Ground(folder, servers, history), plan, say))
                 tell(results[-1])
     finally:
+        if results:
+            report.show(results)
+            report.append(results, seed, time.monotonic() - began)
         for store in stores:
             store.stop()
         history.stop()
         servers.stop()
-        if results:
-            report.show(results)
-            report.append(results, seed, time.monotonic() - began)
     bad = [result.plan.number for result in results if not result.good]
     if bad:
         say(f"rounds {bad} were not good; logs are in {folder}; again: make chaos SEED={seed} ROUNDS={given.rounds}")

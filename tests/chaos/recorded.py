@@ -80,12 +80,12 @@ def rows_of(p: int, log: Log, raw: list[Message], definition: Definition) -> dic
     for i in range(len(log)):
         offset, broker_ms = int(log.offset[i]), int(log.broker_ms[i])
         nothing = (broker_ms, Status.INVALID, None, None, None)
-        if log.erase[i]:
-            row: tuple[Any, ...] = (broker_ms, Status.CONTROL, log.keys[i], None, None)
-        elif not valid[i]:
-            row = nothing
+        if not valid[i] and not log.erase[i]:
+            row: tuple[Any, ...] = nothing
         elif forgotten.get(log.keys[i], -1) > offset:
-            row = (broker_ms, Status.ERASED, None, None, None)
+            row = (broker_ms, Status.ERASED, None, None, None)  # an earlier erasure names the entity too
+        elif log.erase[i]:
+            row = (broker_ms, Status.CONTROL, log.keys[i], None, None)
         else:
             status = Status.ACCEPTED if accepted[i] else Status.DUPLICATE
             row = (broker_ms, status, log.keys[i], log.event_ids[i], (values[offset] or b"").decode())
