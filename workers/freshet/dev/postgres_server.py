@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
 import stat
 import tempfile
@@ -91,16 +93,37 @@ class EmbeddedPostgres(EmbeddedServer):
     def _prepared(self) -> Path:
         data = self.folder / "data"
         if (data / "PG_VERSION").exists():
-            return data
-        data.mkdir(mode=0o700, exist_ok=True)
-        if self._user is not None:
-            os.chown(data, self._user, self._user)
-            _let_through(data)
+            return data.resolve()
+        if self._user is None:
+            data.mkdir(mode=0o700, exist_ok=True)
+        else:
+            self._make_for_another(data)
+        data = data.resolve()
         command = [str(_programs() / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"]
         child = spawn([*command, "--locale=C.UTF-8"], self.log, folder=data, user=self._user)
         if child.wait() != 0:
             raise ServerFailed(f"PostgreSQL's data folder could not be made:\n{tail(self.log)}")
         return data
+
+    def _make_for_another(self, data: Path) -> None:
+        """Makes the data folder for the user that the server runs as. Raises ServerFailed where that one cannot pass.
+
+        Temporary folders are mostly closed to others, and may be closed again at any time (each run of pytest closes
+        those of all runs): there, the data are beside them.
+        """
+        place = data
+        if _is_temporary(data):
+            beside = Path(tempfile.mkdtemp(prefix="freshet-postgres-"))
+            atexit.register(shutil.rmtree, beside, ignore_errors=True)
+            beside.chmod(0o711)
+            place = beside / "data"
+        else:
+            _require_passable(data)
+        place.mkdir(mode=0o700, exist_ok=True)
+        assert self._user is not None
+        os.chown(place, self._user, self._user)
+        if place != data:
+            data.symlink_to(place)
 
     def _answers(self) -> bool:
         try:
@@ -118,19 +141,16 @@ def _programs() -> Path:
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
-def _let_through(folder: Path) -> None:
-    """Another user needs the right to pass through the folders above its own; only temporary ones are changed for it.
+def _is_temporary(folder: Path) -> bool:
+    return Path(tempfile.gettempdir()).resolve() in folder.resolve().parents
 
-    Raises ServerFailed naming the first folder that has to be opened by hand.
-    """
-    temporary = Path(tempfile.gettempdir()).resolve()
+
+def _require_passable(folder: Path) -> None:
+    """Another user needs the right to pass through the folders above its own. Raises ServerFailed naming one that
+    does not give it."""
     for parent in folder.resolve().parents:
-        mode = parent.stat().st_mode
-        if mode & stat.S_IXOTH:
-            continue
-        if temporary not in parent.parents:
+        if not parent.stat().st_mode & stat.S_IXOTH:
             raise ServerFailed(
                 f"PostgreSQL does not run as root, and user {_NOBODY} may not pass through {parent}: "
                 f"work as an ordinary user, or allow it with `chmod o+x {parent}`"
             )
-        parent.chmod(mode | stat.S_IXOTH)
