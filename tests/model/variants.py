@@ -69,7 +69,7 @@ class _Uncounted(Progress):
     __slots__ = ()
 
     def encode(self) -> bytes:
-        return Progress(self.token, 0, self.offset, self.complete).encode()
+        return Progress(self.token, 0, self.offset, self.complete, self.restoring).encode()
 
 
 def _seq(patch: Patch) -> Variant:
