@@ -20,21 +20,22 @@ from tests.unit.serving.build import ACTIVITY, CARDS, ORDERS
 
 pytestmark = pytest.mark.server
 
-NOW = time.time_ns() // 1_000_000
 ODD = "ü/ü 50%?#😀"
 
 
-def event(key: str, minutes_ago: float, **fields: object) -> dict[str, object]:
-    at = int(NOW - minutes_ago * 60_000)
+def event(key: str, at: int, **fields: object) -> dict[str, object]:
     return {"event_id": f"{key}-{at}", "user_id": key, "event_type": "view", "timestamp": at, **fields}
 
 
-EVENTS = [
-    event("user_alice", 180, event_type="purchase", amount=20.0),
-    event("user_alice", 10),
-    event("user_alice", 5, event_type="purchase", amount=22.5),
-    event(ODD, 5),
-]
+def events(now: int) -> list[dict[str, object]]:
+    """Of the last three hours: whether a session goes on depends on when the server is asked."""
+    minute = 60_000
+    return [
+        event("user_alice", now - 180 * minute, event_type="purchase", amount=20.0),
+        event("user_alice", now - 10 * minute),
+        event("user_alice", now - 5 * minute, event_type="purchase", amount=22.5),
+        event(ODD, now - 5 * minute),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,10 @@ def server(valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("manifests")
     with serving(valkey.url, folder, "serving-routes", ACTIVITY, ORDERS, CARDS) as found:
         everyone, client = owners(found)
+        now = time.time_ns() // 1_000_000
         for owner in everyone[:2]:
             owner.take_over()
-            owner.write(EVENTS, NOW)
+            owner.write(events(now), now)
         client.close()
         yield found
 
