@@ -105,7 +105,7 @@ def test_an_erased_state_stays_away(states: States, writer: Writer, database: st
     with connect(database) as connection:
         for entity in ("before", "after"):
             connection.execute(
-                'INSERT INTO erasures (topic_id, partition, "offset", topic, entity, request_id, requested_at) '
+                'INSERT INTO erasures (topic_id, partition, "offset", topic, entity, request_id, erased_at) '
                 "VALUES (%s, 3, %s, 't', %s, gen_random_uuid(), now())",
                 (TOPIC, 8 if entity == "before" else 9, entity),
             )
