@@ -38,7 +38,7 @@ class Outcome(Enum):
     ACKNOWLEDGED = "acknowledged"
     """Must be in the log exactly once."""
     DOUBTFUL = "doubtful"
-    """No answer, or one that says so: in the log at most once."""
+    """No answer, or one that says so: in the log or not; rarely twice, since the client library may send again."""
     REFUSED = "refused"
     """Must not be in the log."""
 

@@ -56,8 +56,9 @@ class Proxy:
         self.delay_seconds = 0.0
         """How long each chunk is under way, in either direction; the rate is not bounded by it."""
         self._network = network
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._asking, self._answering = asyncio.Event(), asyncio.Event()
+        self._asking.set()
+        self._answering.set()
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -68,12 +69,16 @@ class Proxy:
 
     def stall(self) -> None:
         """Nothing gets through any more; connections stay open and new ones are taken but not answered."""
-        self._network.call(self._flow(False))
+        self._network.call(self._flow(False, False))
+
+    def mute(self) -> None:
+        """What clients send arrives, but nothing comes back to them; connections stay open."""
+        self._network.call(self._flow(True, False))
 
     def heal(self) -> None:
         """No delay, no silence: what was held back arrives."""
         self.delay_seconds = 0.0
-        self._network.call(self._flow(True))
+        self._network.call(self._flow(True, True))
 
     def refuse(self) -> None:
         """Nobody listens any more, connections are cut."""
@@ -95,11 +100,12 @@ class Proxy:
             self._server = None
         await self._cut()
 
-    async def _flow(self, flowing: bool) -> None:
-        if flowing:
-            self._flowing.set()
-        else:
-            self._flowing.clear()
+    async def _flow(self, asking: bool, answering: bool) -> None:
+        for gate, opens in ((self._asking, asking), (self._answering, answering)):
+            if opens:
+                gate.set()
+            else:
+                gate.clear()
 
     async def _cut(self) -> None:
         for writer in self._writers:
@@ -115,7 +121,7 @@ class Proxy:
         self._links.add(link)
         self._writers.add(writer)
         try:
-            await self._flowing.wait()
+            await self._asking.wait()
             await self._connect(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # the server is not there, or the link was cut: the client sees its connection end
@@ -129,19 +135,19 @@ class Proxy:
         self._writers.add(far_writer)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(reader, far_writer))
-                both.create_task(self._pump(far_reader, writer))
+                both.create_task(self._pump(reader, far_writer, self._asking))
+                both.create_task(self._pump(far_reader, writer, self._answering))
         except* OSError:
             pass
         finally:
             far_writer.transport.abort()
             self._writers.discard(far_writer)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         """One direction, in order; ends both when its sender has ended."""
         chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
         loop = asyncio.get_running_loop()
-        deliver = asyncio.create_task(self._deliver(chunks, writer))
+        deliver = asyncio.create_task(self._deliver(chunks, writer, gate))
         try:
             while data := await reader.read(_CHUNK):
                 await chunks.put((loop.time() + self.delay_seconds, data))
@@ -153,7 +159,9 @@ class Proxy:
                 await deliver
         raise ConnectionResetError
 
-    async def _deliver(self, chunks: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    async def _deliver(
+        self, chunks: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, gate: asyncio.Event
+    ) -> None:
         loop = asyncio.get_running_loop()
         while True:
             due, data = await chunks.get()
@@ -161,6 +169,6 @@ class Proxy:
                 return
             if due > loop.time():
                 await asyncio.sleep(due - loop.time())
-            await self._flowing.wait()
+            await gate.wait()
             writer.write(data)
             await writer.drain()

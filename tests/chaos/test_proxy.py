@@ -6,7 +6,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -88,9 +88,10 @@ def test_a_slow_network_delays_both_ways_but_keeps_its_rate(proxy: Proxy) -> Non
     assert took < 2.0, "ten chunks wait together, not one after the other"
 
 
-def test_what_was_held_back_arrives_when_it_heals(proxy: Proxy) -> None:
+@pytest.mark.parametrize("silence", [Proxy.stall, Proxy.mute])
+def test_what_was_held_back_arrives_when_it_heals(proxy: Proxy, silence: Callable[[Proxy], None]) -> None:
     with connection(proxy) as client:
-        proxy.stall()
+        silence(proxy)
         client.sendall(b"a")
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):

@@ -67,7 +67,7 @@ class Verdict:
 
 
 def judge_log(evidence: Evidence, verdict: Verdict) -> None:
-    """Acknowledged: exactly once. In doubt: at most once. Refused: never. And nothing else."""
+    """Acknowledged: exactly once. Refused: never. In doubt: as it may be; more than once is counted. Nothing else."""
     found, foreign = tries(evidence.raw)
     for number, outcome in evidence.account.outcomes.items():
         for event_id, times in Counter(evidence.account.event_ids[number]).items():
@@ -77,8 +77,11 @@ def judge_log(evidence: Evidence, verdict: Verdict) -> None:
             name = f"{event_id} of try {number} ({outcome.value})"
             if there < times and outcome is Outcome.ACKNOWLEDGED:
                 verdict.lost.append(f"{name}: {there} times in the log instead of {times}")
-            if there > (0 if outcome is Outcome.REFUSED else times):
-                verdict.doubled.append(f"{name}: {there} times in the log instead of {times}")
+            expected = 0 if outcome is Outcome.REFUSED else times
+            if there > expected and outcome is Outcome.DOUBTFUL:
+                verdict.looked["in doubt and more than once in the log"] += there - times
+            elif there > expected:
+                verdict.doubled.append(f"{name}: {there} times in the log instead of {expected}")
     verdict.doubled += [f"{event_id} of try {number}: nobody sent it" for number, event_id in found]
     missing = Counter(evidence.account.poison) - Counter(foreign)
     verdict.lost += [f"poisonous record {value!r}" for value in missing.elements()]

@@ -21,9 +21,15 @@ from freshet.runtime import metrics
 from freshet.runtime.settings import KafkaSettings
 from freshet.runtime.shutdown import Deadline
 from freshet.stores import kafka
+from freshet.stores.doubts import Doubts
 
 _RECORD_BYTES = 300
 """What the client library needs for a record beside its key and value."""
+
+_DOUBTFUL = KafkaError(
+    KafkaError._INCONSISTENT,  # noqa: SLF001  # the client's public name for it
+    "its connection broke, and what was under way may have been written twice",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +51,10 @@ class Shipment:
         self._delivery = delivery
         self._left = records
 
-    def acknowledged(self, index: int, error: KafkaError | None, _message: Any) -> None:
-        """Delivery report of one record; called by the poll thread only."""
+    def acknowledged(self, doubts: int, index: int, error: KafkaError | None, _message: Any) -> None:
+        """Delivery report of one record that was handed over after that many doubts; called by the poll thread only."""
+        if error is None and doubts != self._delivery.doubts.count:
+            error = _DOUBTFUL
         if error is not None:
             self.failed.append((index, error))
             if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  # the client's public name for it
@@ -63,12 +71,14 @@ class Delivery:
         self, settings: KafkaSettings, partitioner: str, *, memory_bytes: int, acknowledge_timeout_ms: int
     ) -> None:
         """Raises ConfigurationError for Kafka settings that the client does not know."""
+        self.doubts = Doubts(kafka.LOG)
         self._new_producer = partial(
             kafka.producer,
             settings,
             partitioner,
             queue_kbytes=2 * memory_bytes // 1024,  # the budget below binds first
             delivery_timeout_ms=acknowledge_timeout_ms,
+            doubts=self.doubts,
         )
         self._producer: Producer = self._new_producer()
         self._memory = memory_bytes
@@ -96,9 +106,10 @@ class Delivery:
 
     def send(self, shipment: Shipment, topic: str, records: Sequence[Record]) -> None:
         """Hands records to the client library; never blocks. What it refuses counts as failed."""
+        doubts = self.doubts.count  # before the producer has any of them
         produce = self._producer.produce
         for record in records:
-            report = partial(shipment.acknowledged, record.index)
+            report = partial(shipment.acknowledged, doubts, record.index)
             try:
                 produce(topic, record.value, record.key, on_delivery=report)
             except BufferError:
@@ -138,6 +149,8 @@ class Delivery:
         while not self._closed.is_set():
             self._producer.poll(0.1)
             self._report_refused()
+            if not len(self._producer):
+                self.doubts.settle()
             if self._broken.is_set():
                 self._broken.clear()
                 _log.warning("the Kafka producer failed for good and is replaced")

@@ -54,6 +54,8 @@ _FIXED = frozenset(
         "enable.partition.eof",
         "group.id",
         "isolation.level",
+        "log.queue",
+        "log_level",
         "partition.assignment.strategy",
         "partitioner",
     }

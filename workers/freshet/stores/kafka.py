@@ -14,10 +14,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from freshet.runtime.settings import ConfigurationError, KafkaSettings
+from freshet.stores.doubts import Doubts
 from freshet.stores.topics import TopicInfo, describe_topic, ensure_topics
 
 __all__ = [
     "DELIVERY_SECONDS",
+    "LOG",
     "MAX_MESSAGE_BYTES",
     "NO_SUCH_TOPIC",
     "TopicInfo",
@@ -42,10 +44,13 @@ DELIVERY_SECONDS = 30
 
 NO_SUCH_TOPIC = KafkaError.UNKNOWN_TOPIC_OR_PART
 
+_ONCE = {"retries": 0, "max.in.flight.requests.per.connection": 1}
+
 Client = TypeVar("Client", Producer, Consumer, AdminClient)
 
 _ANSWER_SECONDS = 10.0
-_LOG = logging.getLogger("freshet.kafka")
+LOG = logging.getLogger("freshet.kafka")
+"""Where the client library's lines go."""
 
 
 def producer(
@@ -55,18 +60,24 @@ def producer(
     queue_kbytes: int = 65_536,
     delivery_timeout_ms: int = DELIVERY_SECONDS * 1000,
     linger_ms: float = 2,
+    doubts: Doubts | None = None,
+    resend: bool = True,
 ) -> Producer:
-    """A producer whose acknowledgement means that the record is safe, in order, once.
+    """A producer whose acknowledgement means that the record is safe and in order, and there once unless `doubts` grew
+    between handing it over and its report.
 
     `partitioner` is the manifest's word. When `queue_kbytes` wait for the broker, `produce` raises BufferError; a
-    record that is not acknowledged in `delivery_timeout_ms` is reported as failed. Raises ConfigurationError.
+    record that is not acknowledged in `delivery_timeout_ms` is reported as failed. Without `resend` nothing is sent
+    again that Kafka may have: acknowledged or not, it is there at most once; but a connection that breaks fails what is
+    under way. Raises ConfigurationError.
     """
     return _made(
         Producer,
         settings,
         {
             "acks": "all",
-            "enable.idempotence": True,
+            **({"enable.idempotence": True} if resend else _ONCE),
+            **({"debug": "eos"} if doubts else {}),
             "partitioner": PARTITIONERS[partitioner],
             "compression.type": "lz4",
             "linger.ms": linger_ms,  # a little batching; freshness pays for every millisecond
@@ -76,6 +87,7 @@ def producer(
             "batch.size": 1 << 20,
             "delivery.timeout.ms": delivery_timeout_ms,
         },
+        doubts,
     )
 
 
@@ -112,15 +124,18 @@ def admin(settings: KafkaSettings) -> AdminClient:
     return _made(AdminClient, settings, {})
 
 
-def _made(kind: type[Client], settings: KafkaSettings, own: dict[str, Any]) -> Client:
+def _made(kind: type[Client], settings: KafkaSettings, own: dict[str, Any], logger: Doubts | None = None) -> Client:
     """Own values first, then those of the user's file; settings refuse the ones that may not differ."""
     common: dict[str, str | int | float] = {
         "bootstrap.servers": settings.bootstrap,
         "client.id": "freshet",
         "socket.keepalive.enable": True,
     }
+    given: dict[str, Any] = settings.properties()
+    if "debug" in own and "debug" in given:
+        given["debug"] += "," + own["debug"]
     try:
-        return kind({**common, **own, **settings.properties()}, logger=_LOG)
+        return kind({**common, **own, **given}, logger=logger or LOG)
     except KafkaException as error:
         reason = error.args[0].str()
         raise ConfigurationError(f"FRESHET_KAFKA or FRESHET_KAFKA_CONFIG: {reason}") from None
