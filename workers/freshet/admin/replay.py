@@ -1,8 +1,9 @@
 """Sends dead letters again, each at most once (decision 8).
 
-A letter is first noted as `replaying`, then sent, then noted as `replayed`. Whoever dies in between leaves it in doubt:
-the recorder, which reads the log, notes it when it sees the record; `resolve` opens it again when it cannot come any
-more. One replay or erasure request at a time: a letter must not be sent behind the erasure of its entity.
+A letter is first noted as `replaying`, then sent, then noted as `replayed`. Whoever dies in between, or gets no answer
+from Kafka (the client does not send again what Kafka may have), leaves it in doubt: the recorder, which reads the log,
+notes it when it sees the record; `resolve` opens it again when it cannot come any more. One replay or erasure request
+at a time: a letter must not be sent behind the erasure of its entity.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ class _Sender:
 
     def _producer(self, partitioner: str) -> Producer:
         if partitioner not in self._producers:
-            self._producers[partitioner] = kafka.producer(self._installation.kafka, partitioner)
+            self._producers[partitioner] = kafka.producer(self._installation.kafka, partitioner, resend=False)
         return self._producers[partitioner]
 
 
