@@ -101,14 +101,28 @@ def _lost(url: str, name: str) -> Lost:
 
 
 def _require_empty(settings: KafkaSettings, lost: Lost) -> None:
+    if any(_ends(settings, lost)):
+        raise CommandFailed(
+            f"topic {lost.name} has records already: only an empty one can be filled, since history is "
+            "numbered as the log is. If they are of an attempt that was interrupted, delete the topic first"
+        )
+
+
+def require_complete(settings: KafkaSettings, lost: Lost) -> None:
+    """A record that the client had to send a second time after a time-out may be there twice (stores/doubts.py), and
+    all after it would have the number of another one. Raises CommandFailed."""
+    for span, end in zip(lost.spans, _ends(settings, lost), strict=True):
+        if end != span.next - span.first:
+            raise CommandFailed(
+                f"topic {lost.name}, partition {span.partition}: {end} records are there instead of "
+                f"{span.next - span.first}, since the connection to Kafka broke; delete the topic and try again"
+            )
+
+
+def _ends(settings: KafkaSettings, lost: Lost) -> list[int]:
     client = kafka.consumer(settings, "freshet-restore")
     try:
-        for span in lost.spans:
-            if kafka.log_bounds(client, lost.name, span.partition)[1] > 0:
-                raise CommandFailed(
-                    f"topic {lost.name} has records already: only an empty one can be filled, since history is "
-                    "numbered as the log is. If they are of an attempt that was interrupted, delete the topic first"
-                )
+        return [kafka.log_bounds(client, lost.name, span.partition)[1] for span in lost.spans]
     finally:
         client.close()
 
@@ -152,6 +166,7 @@ def _send(settings: KafkaSettings, url: str, lost: Lost) -> int:
     if failed or left:
         why = failed[0] if failed else f"{left} records were not acknowledged"
         raise CommandFailed(f"topic {lost.name}: {why}; delete the topic and try again")
+    require_complete(settings, lost)
     return sent
 
 
