@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import psycopg
 
 from freshet.dev.ports import HOST
 from freshet.dev.servers import EmbeddedPostgres
+from tests.chaos import steps
 from tests.chaos.proxy import Network
 from tests.chaos.schedule import Fault, NotMet, Steps
 from tests.chaos.world import World
@@ -83,76 +83,23 @@ def restart(world: World, rng: random.Random) -> Steps:
     return None
 
 
-def cut(world: World, rng: random.Random) -> Steps:
-    """Connections to the database are cut."""
-    for _ in range(rng.randrange(1, 5)):
-        world.history.proxy.cut()
-        yield rng.uniform(0.05, 1.0)
-    return None
-
-
-def slow(world: World, rng: random.Random) -> Steps:
-    """300 ms to the database and 300 ms back."""
-    world.history.proxy.delay_seconds = 0.3
-    yield rng.uniform(3.0, 6.0)
-    world.history.proxy.heal()
-    return None
-
-
-def silent(world: World, rng: random.Random) -> Steps:
-    """The database does not answer for a while; then what was sent arrives, commits too."""
-    world.history.proxy.stall()
-    yield rng.uniform(2.0, 8.0)
-    world.history.proxy.heal()
-    return None
-
-
-def kill_recorder(world: World, rng: random.Random) -> Steps:
-    """kill -9 of a recorder at any moment."""
-    process = rng.choice(world.recorders)
-    process.kill()
-    yield rng.uniform(0.2, 2.0)
-    process.start()
-    return None
-
-
-def kill_before_commit(world: World, rng: random.Random) -> Steps:
-    """kill -9 of a recorder between the last row of a transaction and its commit."""
-    process = rng.choice(world.recorders)
-    process.kill()
-    transaction = rng.randrange(1, 10)
-    process.start(dies_at=transaction)
-    for _ in range(120):
-        yield 0.25
-        if not process.alive:
-            break
-    died = not process.alive
-    process.kill()
-    process.start()
-    if not died:
-        raise NotMet(f"commit {transaction} never came")
-    return f"before commit {transaction}"
-
-
-def pause_recorder(world: World, rng: random.Random) -> Steps:
-    """SIGSTOP of a recorder past the session timeout, with a transaction open perhaps, then SIGCONT."""
-    process = rng.choice(world.recorders)
-    process.signal(signal.SIGSTOP)
-    yield rng.uniform(7.0, 11.0)
-    process.signal(signal.SIGCONT)
-    yield 1.0
-    return None
-
-
 FAULTS = (
     Fault("PostgreSQL killed in mid-COPY", "database", kill_in_copy),
     Fault("PostgreSQL restarted", "database", restart),
-    Fault("connections to PostgreSQL cut", "database", cut),
-    Fault("300 ms to PostgreSQL", "database", slow),
-    Fault("PostgreSQL silent", "database", silent),
-    Fault("kill -9 recorder", "recorders", kill_recorder),
-    Fault("kill -9 recorder before its commit", "recorders", kill_before_commit),
-    Fault("recorder: SIGSTOP past the session timeout, SIGCONT", "recorders", pause_recorder),
+    Fault("connections to PostgreSQL cut", "database", lambda world, rng: steps.cut(world.history.proxy, rng)),
+    Fault("300 ms to PostgreSQL", "database", lambda world, rng: steps.slow(world.history.proxy, rng)),
+    Fault("PostgreSQL silent", "database", lambda world, rng: steps.silent(world.history.proxy, rng)),
+    Fault("kill -9 recorder", "recorders", lambda world, rng: steps.killed(rng.choice(world.recorders), rng)),
+    Fault(
+        "kill -9 recorder before its commit",
+        "recorders",
+        lambda world, rng: steps.dying(rng.choice(world.recorders), "commit", rng.randrange(1, 10)),
+    ),
+    Fault(
+        "recorder: SIGSTOP past the session timeout, SIGCONT",
+        "recorders",
+        lambda world, rng: steps.paused(rng.choice(world.recorders), rng),
+    ),
 )
 
 

@@ -9,61 +9,12 @@ import signal
 from confluent_kafka import KafkaException
 
 from freshet.dev.ports import listens
-from tests.chaos.processes import Process
-from tests.chaos.proxy import Proxy
+from tests.chaos import steps
 from tests.chaos.schedule import Fault, NotMet, Steps
 from tests.chaos.store import StorePair, client
 from tests.chaos.world import World
 
-_RESTART = (0.2, 2.0)
-"""Seconds until a cluster has a dead service running again."""
 _SYNC_SECONDS = 150
-
-
-def kill_processor(world: World, rng: random.Random) -> Steps:
-    """kill -9 of a processor at any moment."""
-    yield from _kill(rng.choice(world.processors), rng)
-    return None
-
-
-def kill_ingest(world: World, rng: random.Random) -> Steps:
-    """kill -9 of an ingest service, requests in progress."""
-    yield from _kill(rng.choice(world.ingests), rng)
-    return None
-
-
-def kill_serving(world: World, rng: random.Random) -> Steps:
-    """kill -9 of the serving process."""
-    yield from _kill(world.serving, rng)
-    return None
-
-
-def kill_in_flush(world: World, rng: random.Random) -> Steps:
-    """kill -9 of a processor between two scripts of a flush."""
-    process = rng.choice(world.processors)
-    process.kill()
-    script = rng.randrange(1, 40)
-    process.start(dies_at=script)
-    for _ in range(120):
-        yield 0.25
-        if not process.alive:
-            break
-    died = not process.alive
-    process.kill()
-    process.start()
-    if not died:
-        raise NotMet(f"script {script} never came")
-    return f"before script {script}"
-
-
-def pause_processor(world: World, rng: random.Random) -> Steps:
-    """SIGSTOP past the session timeout, then SIGCONT: a zombie that believes to own partitions."""
-    process = rng.choice(world.processors)
-    process.signal(signal.SIGSTOP)
-    yield rng.uniform(7.0, 11.0)
-    process.signal(signal.SIGCONT)
-    yield 1.0
-    return None
 
 
 def rebalance_storm(world: World, rng: random.Random) -> Steps:
@@ -164,27 +115,6 @@ def two_primaries(world: World, rng: random.Random) -> Steps:
     return None
 
 
-def cut_store(world: World, rng: random.Random) -> Steps:
-    """Connections to the store are cut, some in the middle of a script's reply."""
-    yield from _cut(_pair(world).proxy, rng)
-    return None
-
-
-def slow_store(world: World, rng: random.Random) -> Steps:
-    """300 ms to the store and 300 ms back."""
-    yield from _slow(_pair(world).proxy, rng)
-    return None
-
-
-def silent_store(world: World, rng: random.Random) -> Steps:
-    """The store does not answer for longer than clients wait; then what was sent arrives."""
-    proxy = _pair(world).proxy
-    proxy.stall()
-    yield rng.uniform(2.0, 8.0)
-    proxy.heal()
-    return None
-
-
 def kill_broker(world: World, rng: random.Random) -> Steps:
     """kill -9 of one of three brokers; it comes back."""
     node = rng.choice(world.servers.kafka.nodes)
@@ -214,28 +144,29 @@ def slow_kafka(world: World, rng: random.Random) -> Steps:
     return None
 
 
-def silent_broker(world: World, rng: random.Random) -> Steps:
-    """One broker is alive for the others and silent for clients."""
-    proxy = rng.choice(world.servers.brokers)
-    proxy.stall()
-    yield rng.uniform(3.0, 8.0)
-    proxy.heal()
-    return None
-
-
 PROCESSES = (
-    Fault("kill -9 processor", "processors", kill_processor),
-    Fault("kill -9 between scripts of a flush", "processors", kill_in_flush),
-    Fault("SIGSTOP past the session timeout, SIGCONT", "processors", pause_processor),
+    Fault("kill -9 processor", "processors", lambda world, rng: steps.killed(rng.choice(world.processors), rng)),
+    Fault(
+        "kill -9 between scripts of a flush",
+        "processors",
+        lambda world, rng: steps.dying(rng.choice(world.processors), "script", rng.randrange(1, 40)),
+    ),
+    Fault(
+        "SIGSTOP past the session timeout, SIGCONT",
+        "processors",
+        lambda world, rng: steps.paused(rng.choice(world.processors), rng),
+    ),
     Fault("rebalance storm", "processors", rebalance_storm),
-    Fault("kill -9 ingest", "ingest", kill_ingest),
-    Fault("kill -9 serving", "serving", kill_serving),
+    Fault("kill -9 ingest", "ingest", lambda world, rng: steps.killed(rng.choice(world.ingests), rng)),
+    Fault("kill -9 serving", "serving", lambda world, rng: steps.killed(world.serving, rng)),
 )
 KAFKA = (
     Fault("kill -9 one broker of three", "kafka", kill_broker),
     Fault("connections to Kafka cut", "kafka", cut_kafka),
     Fault("300 ms to Kafka", "kafka", slow_kafka),
-    Fault("a broker silent to clients", "kafka", silent_broker),
+    Fault(
+        "a broker silent to clients", "kafka", lambda world, rng: steps.silent(rng.choice(world.servers.brokers), rng)
+    ),
 )
 PAIR = (
     Fault("kill -9 Valkey, AOF everysec", "store", kill_store),
@@ -243,36 +174,15 @@ PAIR = (
     Fault("FLUSHALL", "store", flush_all),
     Fault("failover to a lagging replica", "store", failover),
     Fault("failover with two primaries for a while", "store", two_primaries),
-    Fault("connections to Valkey cut", "store", cut_store),
-    Fault("300 ms to Valkey", "store", slow_store),
-    Fault("Valkey silent", "store", silent_store),
+    Fault("connections to Valkey cut", "store", lambda world, rng: steps.cut(_pair(world).proxy, rng)),
+    Fault("300 ms to Valkey", "store", lambda world, rng: steps.slow(_pair(world).proxy, rng)),
+    Fault("Valkey silent", "store", lambda world, rng: steps.silent(_pair(world).proxy, rng)),
 )
 
 
 def _pair(world: World) -> StorePair:
     assert isinstance(world.store, StorePair)
     return world.store
-
-
-def _kill(process: Process, rng: random.Random) -> Steps:
-    process.kill()
-    yield rng.uniform(*_RESTART)
-    process.start()
-    return None
-
-
-def _cut(proxy: Proxy, rng: random.Random) -> Steps:
-    for _ in range(rng.randrange(1, 5)):
-        proxy.cut()
-        yield rng.uniform(0.05, 1.0)
-    return None
-
-
-def _slow(proxy: Proxy, rng: random.Random) -> Steps:
-    proxy.delay_seconds = 0.3
-    yield rng.uniform(3.0, 6.0)
-    proxy.heal()
-    return None
 
 
 def _replicate(world: World) -> Steps:

@@ -1,0 +1,74 @@
+"""What may befall any service and any connection; faults are made of it."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+from tests.chaos.processes import Process
+from tests.chaos.proxy import Proxy
+from tests.chaos.schedule import NotMet, Steps
+
+RESTART = (0.2, 2.0)
+"""Seconds until a cluster has a dead service running again."""
+
+
+def killed(process: Process, rng: random.Random) -> Steps:
+    """kill -9 at any moment."""
+    process.kill()
+    yield rng.uniform(*RESTART)
+    process.start()
+    return None
+
+
+def dying(process: Process, step: str, number: int) -> Steps:
+    """kill -9 just before the step of this number, as the service's program for tests counts them."""
+    process.kill()
+    process.start(dies_at=number)
+    for _ in range(120):
+        yield 0.25
+        if not process.alive:
+            break
+    died = not process.alive
+    process.kill()
+    process.start()
+    if not died:
+        raise NotMet(f"{step} {number} never came")
+    return f"before {step} {number}"
+
+
+def paused(process: Process, rng: random.Random) -> Steps:
+    """SIGSTOP past the session timeout, then SIGCONT: a zombie that believes to own partitions."""
+    process.signal(signal.SIGSTOP)
+    yield rng.uniform(7.0, 11.0)
+    process.signal(signal.SIGCONT)
+    yield 1.0
+    return None
+
+
+def cut(proxy: Proxy, rng: random.Random) -> Steps:
+    """Connections end, some in the middle of a reply."""
+    for _ in range(rng.randrange(1, 5)):
+        proxy.cut()
+        yield rng.uniform(0.05, 1.0)
+    return None
+
+
+def slow(proxy: Proxy, rng: random.Random) -> Steps:
+    """300 ms there and 300 ms back."""
+    proxy.delay_seconds = 0.3
+    yield rng.uniform(3.0, 6.0)
+    proxy.heal()
+    return None
+
+
+def silent(proxy: Proxy, rng: random.Random) -> Steps:
+    """No answer for longer than clients wait; what they sent arrives at once, or with the answers when it is over."""
+    answers_only = rng.random() < 0.5
+    if answers_only:
+        proxy.mute()
+    else:
+        proxy.stall()
+    yield rng.uniform(2.0, 8.0)
+    proxy.heal()
+    return "answers only" if answers_only else None
