@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+import pytest
+
+from freshet.runtime.settings import ConfigurationError, KafkaSettings
+from freshet.stores import kafka
 from freshet.stores.doubts import Doubts
 
 FIRST = "changed PID{Invalid} -> PID{Id:0,Epoch:0} with base MsgId 1"
@@ -49,3 +54,16 @@ def test_what_kafka_has_refused_is_not_there() -> None:
     assert count(("DRAIN", f"t [0] {RETRY}"), ("ERRSEQ", SKIPPED), ("DRAIN", BUMP)) == 1
     assert count(("ERRSEQ", SKIPPED), ("DRAIN", f"t [1] {RETRY}"), ("DRAIN", BUMP)) == 1
     assert count(("ERRSEQ", SKIPPED), ("DRAIN", BUMP), ("DRAIN", f"t [0] {RETRY}"), ("DRAIN", BUMP)) == 1
+
+
+def test_what_the_file_wants_to_hear_comes_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, object]] = []
+    monkeypatch.setattr(kafka, "Producer", lambda config, logger: made.append(config))
+    file = tmp_path / "client.properties"
+    file.write_text("debug=broker\n")
+    kafka.producer(KafkaSettings(bootstrap="127.0.0.1:1", config_file=file), doubts=Doubts(logging.getLogger("test")))
+    kafka.producer(KafkaSettings(bootstrap="127.0.0.1:1", config_file=file))
+    assert [config["debug"] for config in made] == ["broker,eos", "broker"]
+    file.write_text("log_level=3\n")
+    with pytest.raises(ConfigurationError, match="log_level is set by Freshet"):
+        kafka.producer(KafkaSettings(bootstrap="127.0.0.1:1", config_file=file))
