@@ -16,11 +16,10 @@ from freshet_operator.desired.serving import CONFIG_HASH, ServingConfigTooLarge,
 from freshet_operator.model import Key, Object
 from freshet_operator.names import SERVING_CONFIG_KEY
 from freshet_operator.observe.serving import ServingReader, entries_of
-from freshet_operator.plan import needed_revision, served_entries
+from freshet_operator.plan import needed_revision, served_entries, served_part
 from freshet_operator.queue import WorkQueue
 from freshet_operator.scope import Scope
 from freshet_operator.settings import Settings
-from freshet_operator.store import slim
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +67,8 @@ class ServingReconciler:
         """
         resources: list[Object] = []
         for namespace in self.scope.lists:
-            resources += [slim(item) for item in await self.client.list_all(FEATURESET, namespace)]
+            async for page in self.client.pages(FEATURESET, namespace):
+                resources += [served_part(item) for item in page]
         last_valid: dict[str, Object] = {}
         for resource in resources:
             name = needed_revision(resource)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
@@ -11,7 +12,7 @@ from tests.cluster.api import Api
 from tests.cluster.conftest import Installer
 from tests.cluster.installation import Installation, Operator
 from tests.cluster.samples import featureset
-from tests.cluster.snapshot import child_names
+from tests.cluster.snapshot import child_names, children
 
 NAME = "shop"
 HARD_SECONDS = 20.0
@@ -111,3 +112,37 @@ def test_an_operator_started_twice_by_accident_waits(kube: Api, pair: Installati
     pair.until(lambda: child_names(kube, pair.namespace, NAME) == before, 10, "the first repairs")
     assert not second.proxy.writes(begun)
     assert not third.proxy.writes()
+
+
+def test_two_releases_beside_each_other_do_not_undo_each_other(kube: Api, pair: Installation) -> None:
+    """As in a roll-out that stays half done: only who leads says how processors are, and each change of hands costs one
+    roll-out, not one for every look of the other.
+    """
+    old, _ = pair.operators
+    pair.operators[1].stop()
+    new = pair.add_operator()
+    template = json.loads(pair.environment["FRESHET_PROCESSOR_TEMPLATE"])
+    new.start(FRESHET_PROCESSOR_TEMPLATE=json.dumps({**template, "image": "freshet/none:2"}))
+    pair.until(
+        lambda: any("/leases" in s.path for s in new.proxy.seen), 20, "the new release wants to lead", keep=False
+    )
+    before = _break(kube, pair)
+    pair.until(lambda: child_names(kube, pair.namespace, NAME) == before, 10, "the old one repairs", keep=False)
+    assert (_image(kube, pair), new.proxy.writes()) == ("freshet/none:1", [])
+
+    old.stop()
+    pair.until(lambda: _image(kube, pair) == "freshet/none:2", 15, "the new release leads", keep=False)
+    old.start()
+    pair.until(lambda: old.get("/livez"), 20, "the old release runs again", keep=False)
+    begun = time.monotonic()
+    before = _break(kube, pair)
+    pair.until(lambda: child_names(kube, pair.namespace, NAME) == before, 10, "the new one repairs", keep=False)
+    time.sleep(5)
+    assert (_image(kube, pair), old.proxy.writes(begun)) == ("freshet/none:2", [])
+    deployments = [s for s in new.proxy.writes() if "/deployments/" in s.path]
+    assert len(deployments) == 2, "one for the other image, one for what was broken"
+
+
+def _image(kube: Api, installation: Installation) -> str:
+    (found,) = [o for o in children(kube, installation.namespace, NAME) if o["kind"] == "Deployment"] or [{}]
+    return str(found["spec"]["template"]["spec"]["containers"][0]["image"]) if found else ""

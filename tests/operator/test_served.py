@@ -6,7 +6,7 @@ from typing import Any
 
 from freshet_operator.desired.serving import entry
 from freshet_operator.model import Object
-from freshet_operator.plan import needed_revision, served_entries
+from freshet_operator.plan import needed_revision, served_entries, served_part
 from tests.operator.pure import conditions, edited, featureset
 from tests.operator.world import REVISION, served
 
@@ -32,6 +32,21 @@ def test_served_is_what_was_accepted() -> None:
     assert served_entries([featureset()], {}) == ()
     assert served_entries([accepted("Pending")], {}) == ()
     assert served_entries([accepted(deletionTimestamp="2026-01-05T10:30:00Z")], {}) == ()
+
+
+def test_the_part_that_is_held_is_all_that_is_read() -> None:
+    old = {"shop/clicks": {"spec": featureset()["spec"]}}
+    for given in (accepted(), edited(accepted(), {"entityTtl": "900h"}), accepted("Pending"), featureset()):
+        part = served_part({**given, "metadata": {**given["metadata"], "managedFields": [{}]}})
+        assert (needed_revision(part), served_entries([part], old)) == (
+            needed_revision(given),
+            served_entries([given], old),
+        )
+        assert "managedFields" not in part["metadata"]
+    gone = accepted(deletionTimestamp="2026-01-05T10:30:00Z")
+    assert served_entries([served_part(gone)], {}) == ()
+    older = accepted(namespace="zoo", creationTimestamp="2025-01-01T00:00:00Z")
+    assert served_entries([served_part(accepted()), served_part(older)], {}) == (entry(older),)
 
 
 def test_a_newer_spec_waits_for_its_own_reconcile() -> None:

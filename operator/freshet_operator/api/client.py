@@ -25,7 +25,7 @@ _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE = "application/merge-patch+json"
 _RELOGIN_SECONDS = 60.0  # a projected token is renewed long before it expires; reading a file is cheap
-_PAGE = 200
+_PAGE = 50  # parsed, a page of Deployments takes a hundred times its share of what is kept, and memory never shrinks
 
 
 class Connection(Protocol):

@@ -54,6 +54,8 @@ class ChildReader:
 
     async def _take(self) -> Snapshot:
         if self._taking is None:
+            if self._snapshot is not None and self._clock() - self._snapshot.began >= _SNAPSHOT_SECONDS:
+                self._snapshot = None  # nobody can use it, and two at a time would be most of the memory
             self._taking = asyncio.ensure_future(take(self._client, self._namespaces, self._clock()))
             self._taking.add_done_callback(self._taken)
         return await asyncio.shield(self._taking)

@@ -16,6 +16,18 @@ from freshet_operator.plan.effective import with_spec_of
 from freshet_operator.plan.topics import is_later
 
 _NAMED = 5
+_METADATA = ("namespace", "name", "generation", "creationTimestamp", "deletionTimestamp")
+_STATUS = ("versions", "lastValid")
+
+
+def served_part(resource: Object) -> Object:
+    """What `needed_revision` and `served_entries` read of a resource: all of them are held at a time."""
+    meta, status = resource["metadata"], resource.get("status") or {}
+    return {
+        **{part: resource[part] for part in ("apiVersion", "kind", "spec") if part in resource},
+        "metadata": {name: meta[name] for name in _METADATA if name in meta},
+        "status": {name: status[name] for name in _STATUS if name in status},
+    }
 
 
 def needed_revision(resource: Object) -> str | None:
