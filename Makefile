@@ -45,7 +45,15 @@ check-charts: $(CHARTS_STAMP) ## The chart under Helm 3 and 4, the images' and t
 	$(CHARTS)/bin/pytest -c charts/tests/pytest.ini charts/tests
 
 test-cluster: $(STAMP) ## The operator against the API server of KUBECONFIG
-	REQUIRE_ALL=1 $(BIN)/pytest tests/cluster --durations 5
+	$(MAKE) --no-print-directory -j 3 --output-sync=target cluster-objects cluster-outage cluster-rest
+
+# Most of it waits: for a Lease, for a watch that says nothing, for rest. Three at a time, each with a Kafka of its own.
+.PHONY: cluster-objects cluster-outage cluster-rest
+cluster-objects: FILES := crash crds create delete spec
+cluster-outage: FILES := outage live_config topics repair
+cluster-rest: FILES := steady leader namespaces
+cluster-objects cluster-outage cluster-rest: $(STAMP)
+	REQUIRE_ALL=1 $(BIN)/pytest $(patsubst %,tests/cluster/test_%.py,$(FILES)) --durations 5
 
 # The short form: a user's commands, what is refused, what is killed.
 E2E := $(addprefix tests/e2e/test_,commands.py refused.py faults.py)

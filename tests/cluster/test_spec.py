@@ -129,6 +129,7 @@ def test_another_definition_is_refused_with_a_sentence(kube: Api, shared: Instal
 
 
 def test_suspend_stops_processors_and_serves_on(kube: Api, shared: Installation, made: Object) -> None:
+    shared.until(lambda: _served(kube, shared, made), 10, "it is served")
     _replace(kube, changed(made, suspend=True))
     shared.wait_condition(_name(made), "Paused", "True", "Suspended")
     shared.until(lambda: _deployment(kube, shared, made)["spec"]["replicas"] == 0, 10, "no replicas")
