@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from freshet_operator import metrics
 from freshet_operator.api.client import Client
@@ -67,9 +67,8 @@ class Applier:
                 done.writes += 1
             except KafkaException as error:
                 said = error.args[0]
-                done.kafka_failures.append(
-                    Failed(write, f"{write.what}: {said.name()}: {said.str()}", said.retriable())
-                )
+                passes = said.retriable() or said.code() == KafkaError.NON_EMPTY_GROUP  # dead members leave in seconds
+                done.kafka_failures.append(Failed(write, f"{write.what}: {said.name()}: {said.str()}", passes))
             except ApiError as error:
                 done.failure = Failed(write, f"{write.verb} {write.what}: {error}", error.transient)
                 done.error = error

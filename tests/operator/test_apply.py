@@ -86,6 +86,14 @@ def test_what_kafka_refuses_does_not_stop_the_rest_but_keeps_the_finalizer() -> 
     assert len(done.kafka_failures) == 1
 
 
+def test_members_of_a_group_that_died_are_waited_for_without_an_alarm() -> None:
+    """Their session ends in seconds; what Kafka refuses for good is a Warning."""
+    for code, passes in ((KafkaError.NON_EMPTY_GROUP, True), (KafkaError.GROUP_AUTHORIZATION_FAILED, False)):
+        recorded = Recorded(delete_group=KafkaException(KafkaError(code)))
+        done = asyncio.run(applier(recorded).apply(FS, (Write("delete-group", "group g", name="g"),)))
+        assert [failed.transient for failed in done.kafka_failures] == [passes]
+
+
 def test_who_does_not_lead_writes_nothing() -> None:
     recorded = Recorded()
     with pytest.raises(NotLeading):

@@ -73,8 +73,8 @@ KILLED = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
     ("pods", "conditions", "available", "reason", "says"),
     [
         ([pod(state=waiting("ImagePullBackOff"))], [], 0, "ImagePull", "freshet/workers:oops"),
-        ([pod(state=waiting("ErrImagePull"))], [], 1, "ImagePull", "image"),
-        ([pod(state=waiting("InvalidImageName"))], [], 0, "ImagePull", "image"),
+        ([pod(state=waiting("ErrImagePull"))], [], 1, "ImagePull", "image.*secrets; meanwhile 1 of 2 processors work$"),
+        ([pod(state=waiting("InvalidImageName"))], [], 0, "ImagePull", "image pull secrets$"),
         (
             [pod(state=waiting("CreateContainerConfigError", 'secret "freshet-store" not found'))],
             [],
@@ -179,6 +179,12 @@ def test_conflicts_are_told_to_the_later_one(claim: Claim, conflict: bool) -> No
     assert made == [] if conflict else len(made) == 3
     if conflict:
         assert "games/plays" in message(planned.status, "TopicsReady")
+
+
+def test_a_retention_that_differs_is_told_in_days_too() -> None:
+    theirs = replace(SOURCE, config=tuple({**dict(SOURCE.config), "retention.ms": "86400000"}.items()))
+    planned = plan(observed(featureset(), claims=(other((theirs,)),), kafka=KafkaSeen()), settings(), NOW)
+    assert "retention.ms=86400000 (1d) instead of" in message(planned.status, "TopicsReady")
 
 
 @pytest.mark.parametrize(

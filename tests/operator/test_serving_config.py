@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,8 +38,12 @@ class Cluster:
         return self.config_map if kind is CONFIG_MAP else None
 
     async def list_all(self, kind: Kind, namespace: str | None, labels: str = "") -> list[Object]:
+        return []
+
+    async def pages(self, kind: Kind, namespace: str | None) -> AsyncIterator[list[Object]]:
         self.lists += kind is FEATURESET
-        return self.resources if kind is FEATURESET else []
+        for resource in self.resources:
+            yield [resource]
 
     async def apply(self, item: Object) -> Object:
         self.config_map = {**item, "metadata": {**item["metadata"], "resourceVersion": str(self.writes)}}

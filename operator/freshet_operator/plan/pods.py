@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from freshet_operator import names
 from freshet_operator.model import Object, Work
@@ -51,9 +52,10 @@ def processor_verdict(
         return Verdict("False", "NotReady", "the Deployment is being made")
     stopped = stopped_verdict(pods, work, now_ms)
     problem = _refused(deployment) or _of_pods(pods) or stopped or _stalled(deployment)
-    if problem is not None:
-        return problem
     wanted, there = int(deployment["spec"].get("replicas", 1)), available(deployment)
+    if problem is not None:
+        working = f"; meanwhile {there} of {wanted} processors work" if there else ""
+        return replace(problem, message=problem.message + working)
     if wanted == 0:
         return Verdict("True", "Available", "no processor is asked for")
     if there >= 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from freshet.spec.definition import FeatureSet
 from freshet.spec.durations import duration_text
@@ -78,11 +78,17 @@ def _difference(mine: Topic, other: Topic) -> str:
     before, after = dict(other.config), dict(mine.config)
     names = (name for name in sorted(before.keys() | after.keys()) if name != "min.insync.replicas")
     said += [
-        f"{name}={before.get(name, 'unset')} instead of {after.get(name, 'unset')}"
+        f"{name}={_told(name, before)} instead of {_told(name, after)}"
         for name in names
         if before.get(name) != after.get(name)
     ]
     return " and ".join(said) or "other settings"
+
+
+def _told(name: str, config: Mapping[str, str]) -> str:
+    """A setting for people: 777600000 (9d)."""
+    value = config.get(name, "unset")
+    return f"{value} ({duration_text(int(value))})" if name == "retention.ms" and value.isdigit() else value
 
 
 def _wrong(featureset: FeatureSet, seen: TopicSeen) -> Verdict | None:
