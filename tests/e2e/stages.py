@@ -61,7 +61,7 @@ def _stage(title: str, act: Do, reason: str, name: str = NAME, seconds: float = 
     def told() -> bool:
         found = _kubectl.get("featureset", HERE, name)
         status = (found or {}).get("status") or {}
-        return "conditions" in status and status.get("reason", "") == reason
+        return "conditions" in status and status.get("reason", "") in reason.split("|")
 
     until(told, seconds, f"{title}: {reason or 'Ready'}")
     print(f"\n### {title} ({time.monotonic() - begun:.0f} s later)\n")
@@ -107,7 +107,7 @@ def spec_stages() -> None:
     features = _example()["spec"]["features"]
     more = [*features, {"name": "extra", "aggregate": "count", "windows": ["3h"]}]
     typo = [*features, {"name": "mean", "expression": "purchase_amount_24 / 2"}]
-    _stage("applied", lambda: _apply(_example()), "NotReady")
+    _stage("applied", lambda: _apply(_example()), "Creating|NotReady")
     _stage("ready", lambda: None, "")
     _stage("suspended", lambda: _patch({"suspend": True}), "Suspended")
     _stage("resumed", lambda: _patch({"suspend": False}), "")
