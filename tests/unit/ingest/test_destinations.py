@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from freshet.ingest.destinations import Destination, Destinations
 from freshet.ingest.problems import Problem
 from freshet.runtime.settings import ConfigurationError
+from freshet.spec.definition import FeatureSet
 from freshet.stores.topics import wanted_topics
 from tests.integration.ingest_service import featureset
 
@@ -80,3 +82,47 @@ def test_managed_topics() -> None:
     larger = replace(plain, name="larger", source=replace(plain.source, partitions=99))
     with pytest.raises(ConfigurationError, match="activity and larger"):
         wanted_topics([plain, larger], "dead-letters")
+
+
+def rekeyed(name: str, entity: str, key: str, topic: str = "t") -> FeatureSet:
+    one = featureset(topic, name, entity=entity, key=key, required="false")
+    return replace(one, source=replace(one.source, origin=topic, topic=f"{topic}.by.{entity}"))
+
+
+def keys(destination: Destination, *events: dict[str, Any]) -> list[bytes | None]:
+    found = destination.sort([json.dumps({**event, "timestamp": 0}).encode() for event in events], 0, NOW)
+    by_index = {record.index: record.key for record in found.accepted}
+    return [by_index.get(i) for i in range(len(events))]
+
+
+def test_events_of_a_topic_that_is_rekeyed_have_its_own_key() -> None:
+    own, cards = featureset("t", "own"), rekeyed("cards", "card", "card_id")
+    good = {"user_id": "u", "card_id": "c", "event_type": "v"}
+    for order in ([own, cards], [cards, own]):
+        destination = Destination(order)
+        assert destination.topic == "t"
+        # The second lacks what `own` requires, the third its key: only `cards` takes them.
+        events = (good, {"user_id": "u", "card_id": 7}, {"card_id": "c"}, {"user_id": "u"}, {"user_id": "u", **good})
+        assert keys(destination, *events) == [b"u", b"u", b"c", None, b"u"]
+
+
+def test_where_all_rekey_the_first_that_accepts_an_event_gives_the_key() -> None:
+    destination = Destination([rekeyed("cards", "card", "card_id"), rekeyed("devices", "device", "device_id")])
+    assert keys(destination, {"card_id": 1, "device_id": "d"}, {"device_id": "d"}, {}) == [b"1", b"d", None]
+
+
+def test_requests_mean_the_origin_by_any_of_its_feature_sets() -> None:
+    other = featureset("other", "other")
+    destinations = Destinations.of([featureset("t", "own"), rekeyed("cards", "card", "card_id"), other])
+    assert {destinations.choose(query).topic for query in ({"featureset": "cards"}, {"entity": "card"})} == {"t"}
+    with pytest.raises(Problem, match="no topic"):
+        destinations.choose({"topic": "t.by.card"})
+
+
+def test_feature_sets_of_one_derived_topic_must_agree_on_its_key() -> None:
+    first, other = rekeyed("cards", "card", "card_id"), rekeyed("others", "card", "card_no")
+    with pytest.raises(ConfigurationError, match=r"t\.by\.card: its records are keyed by card_id"):
+        Destination([featureset("t", "own"), first, other])
+    found, refused = Destinations([]).then([featureset("t", "own"), first, other])
+    assert list(refused) == ["others"]
+    assert found.choose({}).featuresets == ["own", "cards"]

@@ -22,6 +22,7 @@ from freshet.runtime.settings import (
     IngestSettings,
     ProcessorSettings,
     RecorderSettings,
+    RekeySettings,
     ServingSettings,
 )
 from freshet.spec.problems import ManifestError
@@ -49,7 +50,9 @@ def told() -> Iterator[None]:
 
 
 def epilog(
-    settings: type[AdminSettings | IngestSettings | ProcessorSettings | RecorderSettings | ServingSettings],
+    settings: type[
+        AdminSettings | IngestSettings | ProcessorSettings | RecorderSettings | RekeySettings | ServingSettings
+    ],
 ) -> str:
     lines = (line.split(":", 1) for line in help_lines(settings))
     return "\n\n".join(["[bold]Environment[/]", *(f"[cyan]{name}[/]{escape(rest)}" for name, rest in lines)])

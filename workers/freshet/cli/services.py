@@ -7,7 +7,7 @@ import os
 import typer
 
 from freshet.cli.common import epilog, told
-from freshet.runtime.settings import IngestSettings, ProcessorSettings, RecorderSettings, ServingSettings
+from freshet.runtime.settings import IngestSettings, ProcessorSettings, RecorderSettings, RekeySettings, ServingSettings
 
 app = typer.Typer()
 
@@ -37,6 +37,15 @@ def recorder() -> None:
 
     with told():
         run(RecorderSettings.from_environment(os.environ))
+
+
+@app.command(epilog=epilog(RekeySettings))
+def rekey() -> None:
+    """Run the service that copies events into a topic that is keyed by an entity (spec.source.rekey)."""
+    from freshet.rekey.service import run
+
+    with told():
+        run(RekeySettings.from_environment(os.environ))
 
 
 @app.command(epilog=epilog(ServingSettings))

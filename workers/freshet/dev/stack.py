@@ -166,9 +166,14 @@ class Stack:
             raise ServerFailed(f"the topics could not be made: {error.args[0].str()}") from error
 
     def _make_services(self) -> None:
-        ingest, serving, *metrics = free_ports(5 + len(self.featuresets))
+        stages = {fs.source.topic: fs for fs in self.featuresets if fs.source.origin is not None}
+        ingest, serving, *metrics = free_ports(5 + len(self.featuresets) + len(stages))
         self._ports = {"ingest": self.ports.ingest or ingest, "serving": self.ports.serving or serving}
         self._add("ingest", "ingest", metrics.pop(), FRESHET_PORT=str(self._ports["ingest"]))
+        for featureset in stages.values():
+            self._add(
+                f"rekey-{featureset.definition.entity}", "rekey", metrics.pop(), FRESHET_FEATURESET=featureset.name
+            )
         for featureset in self.featuresets:
             name = "processor" if len(self.featuresets) == 1 else f"processor-{featureset.name}"
             self._add(name, "processor", metrics.pop(), FRESHET_FEATURESET=featureset.name)

@@ -124,7 +124,7 @@ class EventDecoder:
     def _structs(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int], list[Rejected]]:
         """Each event as a struct, in bulk if all are good."""
         decode = self._decode
-        if _plain(values):
+        if is_plain(values):
             try:
                 return list(map(decode, values)), list(range(len(values))), []
             except (msgspec.DecodeError, ValueError, RecursionError):
@@ -139,7 +139,7 @@ class EventDecoder:
         return structs, positions, rejected
 
     def _one(self, value: bytes | None) -> Any:
-        if value is not None and _plain((value,)):
+        if value is not None and is_plain((value,)):
             try:
                 return self._decode(value)
             except (msgspec.DecodeError, ValueError, RecursionError):
@@ -186,7 +186,7 @@ class EventDecoder:
         return None
 
 
-def _plain(values: Sequence[bytes | None]) -> bool:
+def is_plain(values: Sequence[bytes | None]) -> bool:
     """Whether all values may go to the fast decoder: present, not too long, UTF-8, not nested too deep."""
     try:
         if max(map(len, values), default=0) > MAX_BYTES:  # type: ignore[arg-type]  # None raises TypeError

@@ -60,7 +60,7 @@ class Broker:
 
     def missing(self) -> list[str]:
         """Topics of the FeatureSets that Kafka did not have at the last look."""
-        return sorted({one.source.topic for one in self._featuresets} - self.topics)
+        return sorted({one.source.intake for one in self._featuresets} - self.topics)
 
     def close(self) -> None:
         """Ends looking. A look that waits for Kafka is left to end with the process."""

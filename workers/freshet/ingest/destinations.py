@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from freshet.engine.decode import EventDecoder, Judged, Rejected
 from freshet.engine.examine import MAX_BYTES
+from freshet.engine.rejection import Refusal
+from freshet.engine.rekeying import KeyReader
 from freshet.ingest.envelope import Envelope, received_at
 from freshet.ingest.problems import Problem, unavailable, unknown
 from freshet.runtime.settings import ConfigurationError
@@ -34,20 +37,27 @@ class Sorted:
 
 
 class Destination:
-    """One topic. Raises ConfigurationError if its FeatureSets cannot share it."""
+    """One topic. Raises ConfigurationError if its FeatureSets cannot share it.
+
+    Events are keyed by the entity of those that read the topic itself. Where all re-key it, the first one that accepts
+    an event gives the key: any will do, and a sender's repeats get the same.
+    """
 
     def __init__(self, featuresets: Sequence[FeatureSet]) -> None:
-        first = featuresets[0]
         self.made_of = tuple(featuresets)
-        self.topic = first.source.topic
+        first = _own_first(featuresets)[0]
+        self.topic = first.source.intake
         self.partitioner = first.source.partitioner
         self.featuresets = [one.name for one in featuresets]
         self.entities = {one.definition.entity for one in featuresets}
-        for other in featuresets[1:]:
-            _check_shared(first, other)
+        for place, other in enumerate(featuresets):
+            for one in featuresets[:place]:
+                _check_shared(one, other)
         names = dict.fromkeys(one.definition.event_id for one in featuresets)
-        self._envelope = Envelope([name for name in names if name != first.definition.key])
-        self._decoders = [EventDecoder(one.definition) for one in featuresets]
+        keys = {one.definition.key for one in featuresets}
+        self._envelope = Envelope([name for name in names if name not in keys])
+        self._decoders = [EventDecoder(one.definition) for one in _own_first(featuresets)]
+        self._own_key = KeyReader(first.definition.key) if first.source.origin is None else None
 
     def sort(self, events: Sequence[bytes], first_index: int, now_ms: int) -> Sorted:
         """Completes and judges events; refused is only what no FeatureSet of the topic could accept.
@@ -66,7 +76,7 @@ class Destination:
                 break
             places = [one.index for one in rejected]
             again = decoder.judge([values[place] for place in places], now_ms)
-            records += _records(again, values, places, first_index)
+            records += self._keyed(_records(again, values, places, first_index))
             taken = {places[position] for position in again.positions}
             rejected = [one for one in rejected if one.index not in taken]
         if len(self._decoders) > 1:
@@ -74,6 +84,21 @@ class Destination:
         for one in rejected:
             ids[one.index] = None
         return Sorted(records, [replace(one, index=first_index + one.index) for one in rejected], ids)
+
+    def _keyed(self, records: list[Record]) -> list[Record]:
+        """What the topic's own FeatureSets refuse lies where they would look for it: another version may count it."""
+        reader = self._own_key
+        if reader is None:
+            return records
+        for record in records:
+            with suppress(Refusal):
+                own = reader.read(record.value)
+                record.key = record.key if own is None else own.encode()
+        return records
+
+
+def _own_first(featuresets: Sequence[FeatureSet]) -> list[FeatureSet]:
+    return sorted(featuresets, key=lambda one: one.source.origin is not None)
 
 
 def _records(judged: Judged, values: Sequence[bytes], places: Sequence[int], first_index: int) -> list[Record]:
@@ -86,16 +111,17 @@ def _records(judged: Judged, values: Sequence[bytes], places: Sequence[int], fir
 def _by_topic(featuresets: Sequence[FeatureSet]) -> dict[str, list[FeatureSet]]:
     found: dict[str, list[FeatureSet]] = {}
     for featureset in featuresets:
-        found.setdefault(featureset.source.topic, []).append(featureset)
+        found.setdefault(featureset.source.intake, []).append(featureset)
     return found
 
 
 def _fitting(group: Sequence[FeatureSet], refused: dict[str, str]) -> Destination:
-    """A topic with those of its FeatureSets that can share it with the first one."""
-    fitting = [group[0]]
-    for one in group[1:]:
+    """A topic with those of its FeatureSets that can share it with those before them."""
+    fitting: list[FeatureSet] = []
+    for one in group:
         try:
-            _check_shared(group[0], one)
+            for other in fitting:
+                _check_shared(other, one)
         except ConfigurationError as error:
             refused[one.name] = str(error)
         else:
@@ -105,6 +131,8 @@ def _fitting(group: Sequence[FeatureSet], refused: dict[str, str]) -> Destinatio
 
 def _check_shared(first: FeatureSet, other: FeatureSet) -> None:
     """Raises ConfigurationError if two FeatureSets want the records of one topic in different ways."""
+    if first.source.topic != other.source.topic:
+        return  # one of them re-keys what the other reads, or they do so by different entities
     mine = (first.definition.key, first.source.partitioner)
     if (other.definition.key, other.source.partitioner) != mine:
         raise ConfigurationError(

@@ -93,6 +93,23 @@ RECORDER_LAG = Gauge("recorder_lag", "Records of a partition not yet in history.
 RECORDER_TRANSACTION_SECONDS = Histogram(
     "recorder_transaction_seconds", "One transaction of rows and offsets.", buckets=_FAST
 )
+REKEY_READ = Counter("rekey_read_total", "Records of an origin that were re-keyed or left out.", ["topic"])
+REKEY_WRITTEN = Counter(
+    "rekey_written_total", "Records copied into a re-keyed topic; unreadable: with the key they had.", ["topic", "fate"]
+)
+REKEY_SKIPPED = Counter("rekey_skipped_total", "Records that are no events of the entity, by why.", ["topic", "reason"])
+REKEY_TRANSACTIONS = Counter("rekey_transactions_total", "Transactions by their outcome.", ["topic", "outcome"])
+REKEY_TRANSACTION_SECONDS = Histogram(
+    "rekey_transaction_seconds", "Committing one transaction.", ["topic"], buckets=_FAST
+)
+REKEY_DELAY_SECONDS = Histogram(
+    "rekey_delay_seconds", "From the broker's clock of an event until its copy is committed.", ["topic"], buckets=_FRESH
+)
+REKEY_LAG = Gauge("rekey_lag", "Records of an origin's partition not yet copied.", ["topic", "partition"])
+REKEY_STOPPED = Gauge(
+    "rekey_partitions_stopped", "Partitions that wait for another try, by what stopped them.", ["topic", "reason"]
+)
+REKEY_LOST = Counter("rekey_lost_total", "Offsets skipped because the origin has them no more.", ["topic"])
 HISTORY_UP = Gauge("history_up", "Whether the history database can be used: 1 or 0.")
 
 

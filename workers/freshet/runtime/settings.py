@@ -38,6 +38,7 @@ __all__ = [
     "LiveSettings",
     "ProcessorSettings",
     "RecorderSettings",
+    "RekeySettings",
     "ServiceSettings",
     "ServingSettings",
 ]
@@ -58,6 +59,8 @@ _FIXED = frozenset(
         "log_level",
         "partition.assignment.strategy",
         "partitioner",
+        "transaction.timeout.ms",
+        "transactional.id",
     }
 )
 """librdkafka properties that correctness rests on; a file may not set them."""
@@ -234,6 +237,23 @@ class ProcessorSettings(ServiceSettings):
         default=500_000, metadata=_from("FRESHET_RESIDENT_ENTITIES", number(1000, 100_000_000))
     )
     """Entities of a partition that stay in memory; others are loaded when events of them come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RekeySettings(ServiceSettings):
+    """Of `freshet rekey`."""
+
+    manifests: tuple[Path, ...] = field(metadata=_from("FRESHET_MANIFESTS", paths))
+    """Files or folders with FeatureSets, comma-separated."""
+    kafka: KafkaSettings = field(metadata={"nested": KafkaSettings})
+    featureset: str | None = field(default=None, metadata=_from("FRESHET_FEATURESET", optional_text))
+    """Which FeatureSet of the manifests says what is re-keyed; may be left out if they hold just one topic of it."""
+    on_gap: str = field(default="stop", metadata=_from("FRESHET_ON_GAP", choice("stop", "skip")))
+    """What becomes of a partition whose next events the origin has no more, or that was made anew. stop: it says so and
+    waits. skip: it goes on with what there is, and counts what is missing in rekey_lost_total."""
+    commit_ms: int = field(default=20, metadata=_from("FRESHET_REKEY_COMMIT_MS", number(1, 1000)))
+    """Least time between two transactions that copy events. What comes after a pause is copied at once; under load each
+    takes so much of it, and a longer time trades freshness for fewer transactions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from freshet.spec.compile_aggregates import AggregateCompiler
 from freshet.spec.compile_expressions import Written, compile_expressions
 from freshet.spec.compile_fields import compile_fields
-from freshet.spec.compile_source import LEAST_BYTES, check_bounds, compile_source
+from freshet.spec.compile_source import LEAST_BYTES, check_bounds, compile_source, topic_read
 from freshet.spec.definition import (
     ENTITY_BYTES,
     AggregateFeature,
@@ -96,7 +96,7 @@ class _Compiler:
             entity_bytes=spec.limits.entityBytes if annexed else ENTITY_BYTES,
         )
         log = spec.source
-        revision = revision_of(definition, log.topic, log.partitions, log.partitioner)
+        revision = revision_of(definition, topic_read(spec), log.partitions, log.partitioner)
         return dataclasses.replace(definition, revision=revision)
 
     def _path(self, index: int) -> Path:

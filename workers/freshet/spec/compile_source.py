@@ -17,11 +17,15 @@ from freshet.spec.definition import (
 from freshet.spec.durations import duration_text, parse_duration
 from freshet.spec.expr.tree import Type
 from freshet.spec.manifest import SpecModel
+from freshet.spec.naming import rekeyed_topic
 from freshet.spec.problems import Path, Problem
 from freshet.spec.windows import most_tiles
 
 MOST_VALUES = 500
 """Served values of a feature set: its features times their windows."""
+
+MOST_TOPIC_CHARACTERS = 249
+"""Kafka's own limit."""
 
 MOST_WINDOWS = 16
 """Different windows of a feature set."""
@@ -113,16 +117,30 @@ def compile_source(spec: SpecModel, definition: Definition, problems: list[Probl
     if longest and spec.entityTtl is not None and spec.entityTtl < span + hop:
         message = f"must be at least the longest window ({longest.text}) and its hop, or windows would lose events"
         problems.append(Problem(("spec", "entityTtl"), message))
-    if spec.output and spec.output.topic == source.topic:
+    topic = topic_read(spec)
+    if len(topic) > MOST_TOPIC_CHARACTERS:
+        message = (
+            f"with rekey the topic {topic} is made, which has {len(topic)} characters; at most {MOST_TOPIC_CHARACTERS}"
+            " are allowed: use a shorter topic or entity"
+        )
+        problems.append(Problem(("spec", "source", "topic"), message))
+    if spec.output and spec.output.topic in (source.topic, topic):
         problems.append(Problem(("spec", "output", "topic"), "is the topic that is read; vectors need their own"))
     if "maxReplicas" in spec.processor.model_fields_set and spec.processor.maxReplicas > source.partitions:
         message = f"must be at most partitions ({source.partitions}): more processors would have nothing to read"
         problems.append(Problem(("spec", "processor", "maxReplicas"), message))
     return Source(
-        topic=source.topic,
+        topic=topic,
         partitions=source.partitions,
         replication=source.replication,
         retention_ms=retention,
         manage=source.manage,
         partitioner=source.partitioner,
+        origin=source.topic if source.rekey else None,
     )
+
+
+def topic_read(spec: SpecModel) -> str:
+    """The topic whose records are the log of the FeatureSet: with rekey not the one that events come in on."""
+    topic = spec.source.topic
+    return rekeyed_topic(topic, spec.entity.name) if spec.source.rekey else topic

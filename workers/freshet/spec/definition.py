@@ -175,7 +175,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The topic that a FeatureSet reads."""
+    """The topic that a FeatureSet reads: its log E (design §5)."""
 
     topic: str
     partitions: int
@@ -184,6 +184,14 @@ class Source:
     manage: bool
     partitioner: str
     """`murmur2` or `consistent`."""
+    origin: str | None = None
+    """The topic that events come in on, where they are keyed by something else: `freshet rekey` copies those of the
+    entity into `topic`. None: events come in on `topic` itself."""
+
+    @property
+    def intake(self) -> str:
+        """The topic that events are sent to."""
+        return self.origin or self.topic
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class SourceModel(_Model):
     retention: Annotated[int, *duration("1h", "3650d")] | None = None
     manage: bool = True
     partitioner: Literal["murmur2", "consistent"] = "murmur2"
-    rekey: Annotated[bool, *only(False, "events must be keyed by the entity")] = False
+    rekey: bool = False
     timestamp: EventKey = "timestamp"
     eventId: EventKey = "event_id"
     deduplicate: Annotated[int, *duration("0s", "24h")] = 600_000

@@ -53,6 +53,19 @@ def consumer_group(namespace: str, featureset: str, revision: str) -> str:
     return f"freshet.{namespace}.{featureset}.{revision}"
 
 
+def rekeyed_topic(origin: str, entity: str) -> str:
+    """The topic that holds the events of `origin` keyed by the entity: all FeatureSets of the two share it."""
+    return f"{origin}.by.{entity}"
+
+
+def rekey_group(topic: str) -> str:
+    """The Kafka consumer group of those that fill a re-keyed topic, and the start of their transactional ids.
+
+    Without a namespace, as topics are: whoever re-keys into one topic must share the work, or events come twice.
+    """
+    return f"freshet.rekey.{topic}"
+
+
 def recorder_group(namespace: str) -> str:
     """The Kafka consumer group of the recorders of an installation."""
     return f"freshet.{namespace}.recorder"

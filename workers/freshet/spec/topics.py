@@ -24,23 +24,31 @@ class Topic:
     """Sorted; set when the topic is made."""
     manage: bool
     """False: must exist, is never made, altered or deleted."""
+    lenient: bool = False
+    """An origin that is re-keyed: any partitions and settings will do, so whoever reads it by its own key decides."""
 
 
 def wanted_topics(featureset: FeatureSet, replication: int | None, dead_letter_topic: str) -> tuple[Topic, ...]:
-    """The source, the output if there is one, and the dead letters, in this order, each name once.
+    """The source, its origin and the output if there are such, and the dead letters, in this order, each name once.
 
     `replication` replaces the manifest's number (one broker on a laptop). Where the source is not managed, none is.
+    An origin is as its own FeatureSets want it; like the source only where there are none.
     """
     source = featureset.source
     copies = replication or source.replication
 
-    def topic(name: str, config: dict[str, str]) -> Topic:
+    def topic(name: str, config: dict[str, str], *, lenient: bool = False) -> Topic:
         durable = {"min.insync.replicas": str(max(1, copies - 1)), **config}
-        return Topic(name, source.partitions, copies, tuple(sorted(durable.items())), source.manage)
+        return Topic(name, source.partitions, copies, tuple(sorted(durable.items())), source.manage, lenient)
 
     append_time = {"message.timestamp.type": "LogAppendTime"}
     own = {**append_time, "retention.ms": str(source.retention_ms), "max.message.bytes": str(_EVENT_BYTES)}
-    found = [topic(source.topic, own)]
+    if source.origin is None:
+        found = [topic(source.topic, own)]
+    else:
+        # What the origin holds must fit, whoever made it: an event that is too large is the processors' to refuse.
+        own_bytes = {**own, "max.message.bytes": str(_DEAD_LETTER_BYTES)}
+        found = [topic(source.topic, own_bytes), topic(source.origin, own, lenient=True)]
     if featureset.output_topic is not None:
         found.append(topic(featureset.output_topic, {**append_time, "retention.ms": str(_OUTPUT_RETENTION_MS)}))
     letters = {"retention.ms": str(_DEAD_LETTER_RETENTION_MS), "max.message.bytes": str(_DEAD_LETTER_BYTES)}

@@ -62,6 +62,7 @@ def producer(
     linger_ms: float = 2,
     doubts: Doubts | None = None,
     resend: bool = True,
+    transactional_id: str | None = None,
 ) -> Producer:
     """A producer whose acknowledgement means that the record is safe and in order, and there once unless `doubts` grew
     between handing it over and its report.
@@ -69,12 +70,17 @@ def producer(
     `partitioner` is the manifest's word. When `queue_kbytes` wait for the broker, `produce` raises BufferError; a
     record that is not acknowledged in `delivery_timeout_ms` is reported as failed. Without `resend` nothing is sent
     again that Kafka may have: acknowledged or not, it is there at most once; but a connection that breaks fails what is
-    under way. Raises ConfigurationError.
+    under way. With a `transactional_id` a transaction that stays open for `delivery_timeout_ms` is aborted by Kafka.
+    Raises ConfigurationError.
     """
+    transactions: dict[str, Any] = {}
+    if transactional_id is not None:
+        transactions = {"transactional.id": transactional_id, "transaction.timeout.ms": delivery_timeout_ms}
     return _made(
         Producer,
         settings,
         {
+            **transactions,
             "acks": "all",
             **({"enable.idempotence": True} if resend else _ONCE),
             **({"debug": "eos"} if doubts else {}),

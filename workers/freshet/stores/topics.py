@@ -79,17 +79,17 @@ def wanted_topics(
     """
     wanted: dict[str, topics.Topic] = {}
     owners: dict[str, str] = {}
-    for featureset in featuresets:
-        for topic in topics.wanted_topics(featureset, replication, dead_letter_topic):
-            old = wanted.get(topic.name, topic)
-            if topic.manage and topic.name == featureset.source.topic and old != topic:
-                raise ConfigurationError(
-                    f"topic {topic.name}: FeatureSets {owners[topic.name]} and {featureset.name} manage it with "
-                    "different partitions, replication or retention; make spec.source of both equal"
-                )
-            if topic.manage and topic.name not in wanted:
-                wanted[topic.name] = topic
-                owners[topic.name] = featureset.name
+    asked = [(fs, one) for fs in featuresets for one in topics.wanted_topics(fs, replication, dead_letter_topic)]
+    for featureset, topic in sorted(asked, key=lambda pair: pair[1].lenient):
+        old = wanted.get(topic.name, topic)
+        if topic.manage and topic.name == featureset.source.topic and old != topic:
+            raise ConfigurationError(
+                f"topic {topic.name}: FeatureSets {owners[topic.name]} and {featureset.name} manage it with "
+                "different partitions, replication or retention; make spec.source of both equal"
+            )
+        if topic.manage and topic.name not in wanted:
+            wanted[topic.name] = topic
+            owners[topic.name] = featureset.name
     return {topic.name: _new(topic) for topic in wanted.values()}
 
 

@@ -251,6 +251,9 @@ FIELD_RULES: dict[str, dict[str, list[Rule]]] = {
         "spec.source.topic": [
             _fixed(f"""'is fixed: it was "' + oldSelf + '", and states were made from this topic{_OTHER}'""")
         ],
+        "spec.source.rekey": [
+            _fixed(f"""'is fixed: it was %s, and states were made from another topic{_OTHER}'.format([oldSelf])""")
+        ],
         "spec.source.partitions": [
             _fixed(
                 f"'is fixed: it was %d, got %d, and with another number keys live elsewhere{_OTHER}'"
@@ -276,9 +279,16 @@ FIELD_RULES: dict[str, dict[str, list[Rule]]] = {
                 ".processor.maxReplicas",
             ),
             Rule(
-                "!has(self.output) || self.output.topic != self.source.topic",
-                """'"' + self.source.topic + '" is the topic that is read; vectors need their own'""",
+                "!has(self.output) || self.output.topic != self.source.topic && (!self.source.rekey"
+                " || self.output.topic != self.source.topic + '.by.' + self.entity.name)",
+                """'"' + self.output.topic + '" is the topic that is read; vectors need their own'""",
                 ".output.topic",
+            ),
+            Rule(
+                "!self.source.rekey || size(self.source.topic) + size(self.entity.name) <= 245",
+                "'with rekey the topic ' + self.source.topic + '.by.' + self.entity.name + ' is made; at most 249"
+                " characters are allowed: use a shorter topic or entity'",
+                ".source.topic",
             ),
             Rule(
                 "self.entity.key != self.source.timestamp && self.entity.key != self.source.eventId"

@@ -17,7 +17,7 @@ _FEATURESET = {
     "spec.source.manage": "False: the topic must exist, and is never made, altered or deleted.",
     "spec.source.partitioner": "How producers choose a key's partition: murmur2 (Java's default) or consistent"
     " (librdkafka's).",
-    "spec.source.rekey": "Not implemented: events must be keyed by the entity.",
+    "spec.source.rekey": "True: the topic is keyed by something else; its events are copied into <topic>.by.<entity>.",
     "spec.source.timestamp": "Event field with the time: RFC 3339 with zone, or epoch milliseconds.",
     "spec.source.eventId": "Event field with the id that duplicates share.",
     "spec.source.deduplicate": "The same event id of an entity within it counts once; 0s: never.",

@@ -1,0 +1,145 @@
+"""Copies and offsets in one transaction: a producer that is replaced when it can go on no more.
+
+Whatever goes wrong, the transaction is undone or its outcome is found out by the next producer of the same
+transactional id; the caller then reads the committed offsets and goes on from there. Nothing is remembered over it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from freshet.engine.control import Headers
+from freshet.runtime.settings import KafkaSettings
+from freshet.runtime.shutdown import Deadline
+from freshet.stores import kafka
+
+log = logging.getLogger(__name__)
+
+_TRANSACTION_MS = 10_000
+"""Kafka aborts a transaction that stays open for so long: its readers wait behind it."""
+_CALL_SECONDS = 3.0
+_FATAL = (KafkaError._FENCED, KafkaError._FATAL, KafkaError._STATE)  # noqa: SLF001  # the client's public names
+
+
+class Aborted(Exception):
+    """Nothing of the transaction is written, or it is not known: the committed offsets say it."""
+
+
+class Writer:
+    """Writes into one topic."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, partitioner: str, transactional_id: str) -> None:
+        """Raises ConfigurationError for Kafka settings that the client does not know."""
+        self._settings = settings
+        self._topic = topic
+        self.transactional_id = transactional_id
+        self._new = partial(kafka.producer, settings, partitioner, delivery_timeout_ms=_TRANSACTION_MS)
+        self._producer: Producer | None = None
+        self._begun = False
+        self._new(transactional_id=transactional_id)  # bad settings are told at the start, not in the loop
+
+    def open(self) -> None:
+        """Makes a producer if there is none; it ends what one before it left open. Raises Aborted."""
+        if self._producer is not None:
+            return
+        producer = self._new(transactional_id=self.transactional_id)
+        try:
+            self._call(lambda left: producer.init_transactions(left), Deadline(_CALL_SECONDS))
+        except KafkaException as error:
+            raise Aborted(f"no transactions yet: {error.args[0].str()}") from error
+        self._producer = producer
+
+    def fence(self, transactional_id: str) -> None:
+        """Ends the transactions of another writer, which is gone or should be. Raises Aborted."""
+        other = self._new(transactional_id=transactional_id)
+        try:
+            self._call(lambda left: other.init_transactions(left), Deadline(_CALL_SECONDS))
+        except KafkaException as error:
+            raise Aborted(f"{transactional_id} was not fenced: {error.args[0].str()}") from error
+        log.info("what another writer left open is ended", extra={"writer": transactional_id})
+
+    def send(self, value: bytes | None, key: bytes | None, headers: Headers | None, partition: int) -> None:
+        """Adds a copy to the transaction; `partition` -1: the key's. Raises Aborted."""
+        producer = self._begin()
+        more: dict[str, Any] = {"headers": headers} if headers else {}
+        if partition >= 0:
+            more["partition"] = partition
+        deadline = None
+        while True:
+            try:
+                producer.produce(self._topic, value, key, **more)
+                return
+            except BufferError:
+                deadline = deadline or Deadline(_CALL_SECONDS)
+                if not deadline.left():
+                    raise self._failed("copies are not acknowledged", None) from None
+                producer.poll(0.05)
+            except KafkaException as error:
+                raise self._failed("copies are not taken", error) from error
+
+    def commit(
+        self, offsets: Sequence[TopicPartition], consumer: Consumer, seconds: float = _TRANSACTION_MS / 1000
+    ) -> None:
+        """Commits the copies with the offsets up to which the origin is copied. Raises Aborted."""
+        producer = self._begin()
+        deadline = Deadline(seconds)
+        try:
+            group = consumer.consumer_group_metadata()
+            places = list(offsets)
+            self._call(lambda left: producer.send_offsets_to_transaction(places, group, left), deadline)
+            self._call(lambda left: producer.commit_transaction(left), deadline)
+        except KafkaException as error:
+            raise self._failed("not committed", error) from error
+        self._begun = False
+        producer.poll(0)
+
+    def abort(self) -> None:
+        """Undoes what was not committed."""
+        if self._begun:
+            self._undo(None)
+
+    def _begin(self) -> Producer:
+        if self._producer is None:
+            raise Aborted("there is no producer")
+        if not self._begun:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as error:
+                raise self._failed("no transaction", error) from error
+            self._begun = True
+        return self._producer
+
+    def _failed(self, what: str, error: KafkaException | None) -> Aborted:
+        self._undo(error)
+        return Aborted(what if error is None else f"{what}: {error.args[0].str()}")
+
+    def _undo(self, error: KafkaException | None) -> None:
+        """A producer that cannot abort is given up: the next one of its name aborts for it."""
+        producer, self._begun = self._producer, False
+        fatal = error is not None and (error.args[0].fatal() or error.args[0].code() in _FATAL)
+        if producer is None or fatal:
+            self._producer = None
+            return
+        try:
+            self._call(lambda left: producer.abort_transaction(left), Deadline(_CALL_SECONDS))
+        except KafkaException as problem:
+            log.info("the producer is replaced", extra={"error": problem.args[0].str()})
+            self._producer = None
+
+    @staticmethod
+    def _call(step: Callable[[float], object], deadline: Deadline) -> None:
+        """A step of the transaction, repeated while Kafka says that it may be. Raises KafkaException."""
+        while True:
+            try:
+                step(max(0.1, deadline.left()))
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable() or not deadline.left():
+                    raise
+                time.sleep(0.02)
