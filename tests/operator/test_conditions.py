@@ -170,6 +170,10 @@ MORE = replace(SOURCE, partitions=12)
         (other((replace(SOURCE, name="plays"), replace(MORE, name="click-features"))), False),  # shared output
         (other((replace(SOURCE, replication=0, config=()),)), False),  # known by its status alone
         (other((replace(MORE, replication=0, config=()),)), True),
+        (
+            other((replace(SOURCE, name="plays"), replace(MORE, lenient=True))),
+            False,
+        ),  # re-keyed: any partitions will do
     ],
 )
 def test_conflicts_are_told_to_the_later_one(claim: Claim, conflict: bool) -> None:

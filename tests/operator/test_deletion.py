@@ -136,3 +136,12 @@ def test_deleted_before_anything_was_valid() -> None:
     world = World(featureset({"features": [], "deletionPolicy": "Delete"}, finalizers=[names.FINALIZER]))
     deleted(world)
     assert [write.verb for write in world.plan().writes] == ["remove-finalizer"]
+
+
+def test_what_was_copied_is_forgotten_with_the_copies() -> None:
+    source = {"topic": "clicks", "partitions": 6, "replication": 1, "rekey": True}
+    world = served({"source": source, "deletionPolicy": "Delete"})
+    deleted(world).settle()
+    written = world.written
+    assert "delete-topic topic clicks.by.user" in written
+    assert "delete-group group freshet.rekey.clicks.by.user" in written

@@ -74,6 +74,29 @@ def test_golden_children_with_every_setting() -> None:
     compare("children-every-setting", list(objects(featureset(), settings(**EVERYTHING))))
 
 
+REKEYED = {"source": {"topic": "clicks", "partitions": 6, "replication": 1, "rekey": True}}
+
+
+def test_golden_children_with_rekey() -> None:
+    given = featureset(REKEYED)
+    compare("children-rekey", list(objects(given, settings(secret="store", secret_has_kafka_config=True))))
+    topics = desired(featureset_of(given), given, settings(), 2).topics
+    assert [(topic.name, topic.lenient) for topic in topics[:2]] == [("clicks.by.user", False), ("clicks", True)]
+
+
+def test_the_stage_beside_a_processor_has_what_it_needs_and_no_more() -> None:
+    pod = by_kind(featureset(REKEYED), settings(**EVERYTHING))["Deployment"]["spec"]["template"]["spec"]
+    processor, stage = pod["containers"]
+    assert (processor["name"], stage["name"]) == ("processor", "rekey")
+    names_of = [{one["name"] for one in container["env"]} for container in (processor, stage)]
+    assert names_of[0] - names_of[1] == {"FRESHET_REDIS", "FRESHET_POSTGRES", "FRESHET_DEAD_LETTER_TOPIC"}
+    assert stage["securityContext"] == processor["securityContext"]
+    ports = [container["ports"][0]["containerPort"] for container in (processor, stage)]
+    assert len(set(ports)) == 2
+    policy = by_kind(featureset(REKEYED), settings(network_policy=True))["NetworkPolicy"]
+    assert [one["port"] for one in policy["spec"]["ingress"][0]["ports"]] == ports
+
+
 def test_golden_purge_job() -> None:
     compare("purge-job", [purge_job(featureset(), settings(), "0123456789", 6)])
 

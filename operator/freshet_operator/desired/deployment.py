@@ -47,24 +47,42 @@ def _pod(featureset: FeatureSet, settings: Settings, name: str, chosen: Object) 
     """Spec of a processor pod; `name` is that of the ConfigMap with the manifest."""
     template = settings.processor
     variables, mounts, volumes = pods.kafka_config(template)
-    literals = {
+    common = {
         **variables,
         "FRESHET_MANIFESTS": f"{pods.MANIFEST_FOLDER}/{pods.MANIFEST_FILE}",
         "FRESHET_KAFKA": template.kafka or settings.kafka,
+    }
+    manifest = {"name": "manifest", "mountPath": pods.MANIFEST_FOLDER, "readOnly": True}
+    containers = [_processor(settings, common)]
+    if featureset.source.origin is not None:
+        containers.append(_rekey(settings, common))
+    for one in containers:
+        one["volumeMounts"] = [manifest, *mounts, *one["volumeMounts"]]
+    mounted = [{"name": "manifest", "configMap": {"name": name}}, *volumes]
+    spec = pods.pod_spec(template, names.service_account(featureset.name), containers, mounted)
+    return spec | {"terminationGracePeriodSeconds": _GRACE_SECONDS, "topologySpreadConstraints": [_spread(chosen)]}
+
+
+def _processor(settings: Settings, common: dict[str, str]) -> Object:
+    template = settings.processor
+    literals = {
+        **common,
         "FRESHET_DEAD_LETTER_TOPIC": settings.dead_letter_topic,
         "FRESHET_METRICS_PORT": str(settings.processor_metrics_port),
     }
-    variables_of = [*pods.environment(settings, literals), *pods.history(template)]
-    processor = pods.container(template, "processor", ["freshet", "processor"], variables_of)
-    manifest = {"name": "manifest", "mountPath": pods.MANIFEST_FOLDER, "readOnly": True}
-    processor |= {
-        "ports": [{"name": "metrics", "containerPort": settings.processor_metrics_port, "protocol": "TCP"}],
-        "volumeMounts": [manifest, *mounts, *processor["volumeMounts"]],
-        **_probes(),
-    }
-    mounted = [{"name": "manifest", "configMap": {"name": name}}, *volumes]
-    spec = pods.pod_spec(template, names.service_account(featureset.name), processor, mounted)
-    return spec | {"terminationGracePeriodSeconds": _GRACE_SECONDS, "topologySpreadConstraints": [_spread(chosen)]}
+    environment = [*pods.environment(settings, literals), *pods.history(template)]
+    processor = pods.container(template, "processor", ["freshet", "processor"], environment)
+    ports = [{"name": "metrics", "containerPort": settings.processor_metrics_port, "protocol": "TCP"}]
+    return processor | {"ports": ports, **_probes("metrics")}
+
+
+def _rekey(settings: Settings, common: dict[str, str]) -> Object:
+    """The stage beside the processor: all pods share the origin's partitions. It needs no store."""
+    literals = {**common, "FRESHET_METRICS_PORT": str(pods.REKEY_METRICS_PORT)}
+    environment = [one for one in pods.environment(settings, literals) if one["name"] != "FRESHET_REDIS"]
+    stage = pods.container(settings.processor, pods.REKEY, ["freshet", "rekey"], environment)
+    ports = [{"name": pods.REKEY_METRICS, "containerPort": pods.REKEY_METRICS_PORT, "protocol": "TCP"}]
+    return stage | {"ports": ports, "resources": pods.REKEY_RESOURCES, **_probes(pods.REKEY_METRICS)}
 
 
 def _strategy() -> Object:
@@ -75,14 +93,14 @@ def _strategy() -> Object:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
-def _probes() -> Object:
+def _probes(port: str) -> Object:
     """Start and life depend on nothing outside; readiness says whether every assigned partition is worked on."""
-    health = {"path": "/health", "port": "metrics"}
+    health = {"path": "/health", "port": port}
     return {
         "startupProbe": {"httpGet": health, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 60},
         "livenessProbe": {"httpGet": health, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "readinessProbe": {
-            "httpGet": {"path": "/ready", "port": "metrics"},
+            "httpGet": {"path": "/ready", "port": port},
             "periodSeconds": 2,
             "timeoutSeconds": 2,
             "failureThreshold": 3,

@@ -6,6 +6,7 @@ from typing import Any
 
 from freshet.spec.definition import FeatureSet
 from freshet_operator import names
+from freshet_operator.desired import pods
 from freshet_operator.desired.objects import child_metadata
 from freshet_operator.model import Object
 from freshet_operator.settings import Settings
@@ -21,6 +22,9 @@ def network_policy(featureset: FeatureSet, resource: Object, settings: Settings)
     if template.operator_namespace:
         scrapers.insert(0, {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: template.operator_namespace}}})
     scrapers += [_peer(given, template.operator_namespace) for given in template.metrics_from]
+    ports = [settings.processor_metrics_port]
+    if featureset.source.origin is not None:
+        ports.append(pods.REKEY_METRICS_PORT)
     stores: dict[str, Any] = {"ports": [{"port": port, "protocol": "TCP"} for port in template.egress_ports]}
     if template.egress_cidrs:
         stores["to"] = [{"ipBlock": {"cidr": cidr}} for cidr in template.egress_cidrs]
@@ -31,7 +35,7 @@ def network_policy(featureset: FeatureSet, resource: Object, settings: Settings)
         "spec": {
             "podSelector": {"matchLabels": {names.LABEL_FEATURESET: featureset.name}},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": scrapers, "ports": [{"port": settings.processor_metrics_port, "protocol": "TCP"}]}],
+            "ingress": [{"from": scrapers, "ports": [{"port": port, "protocol": "TCP"} for port in ports]}],
             "egress": [{"ports": _DNS}, stores],
         },
     }

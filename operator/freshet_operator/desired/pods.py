@@ -15,6 +15,13 @@ POSTGRES_KEY = "postgres"
 
 MANIFEST_FOLDER = "/etc/freshet/manifests"
 MANIFEST_FILE = "featureset.json"
+REKEY = "rekey"
+"""Name of the container that copies events for a FeatureSet with spec.source.rekey."""
+REKEY_METRICS = "rekey-metrics"
+REKEY_METRICS_PORT = 8085
+REKEY_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "384Mi"}, "limits": {"memory": "384Mi"}}
+"""It keeps what a transaction holds and what the client has fetched, and nothing else."""
+
 _KAFKA_FOLDER = "/etc/freshet/kafka"
 _TEMPORARY = "64Mi"
 
@@ -22,8 +29,8 @@ DEFAULT_RESOURCES: Object = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limi
 """Where the settings say nothing. Memory requested is memory allowed: a pod is not killed for its neighbours'."""
 
 
-def pod_spec(template: ProcessorTemplate, account: str, container: Object, volumes: list[Object]) -> Object:
-    """Spec of a pod with one container."""
+def pod_spec(template: ProcessorTemplate, account: str, containers: list[Object], volumes: list[Object]) -> Object:
+    """Spec of a pod."""
     found: Object = {
         "serviceAccountName": account,
         "automountServiceAccountToken": False,
@@ -35,7 +42,7 @@ def pod_spec(template: ProcessorTemplate, account: str, container: Object, volum
             "fsGroup": template.run_as_user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [container],
+        "containers": containers,
         "volumes": [*volumes, {"name": "tmp", "emptyDir": {"sizeLimit": _TEMPORARY}}],
     }
     optional: dict[str, Any] = {

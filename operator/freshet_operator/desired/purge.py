@@ -18,7 +18,7 @@ def purge_job(resource: Object, settings: Settings, revision: str, partitions: i
     command = ["freshet", "purge", "--featureset", f"{meta['namespace']}/{featureset}"]
     command += ["--revision", revision, "--partitions", str(partitions)]
     container = pods.container(settings.processor, COMPONENT, command, pods.environment(settings, {}))
-    spec = pods.pod_spec(settings.processor, names.service_account(featureset), container, [])
+    spec = pods.pod_spec(settings.processor, names.service_account(featureset), [container], [])
     labels = {**pods.pod_labels(settings.processor, featureset, revision), "app.kubernetes.io/component": COMPONENT}
     metadata = child_metadata(resource, names.purge_job(featureset, revision), revision)
     return stamped(

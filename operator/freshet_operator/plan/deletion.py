@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from freshet.spec.naming import consumer_group
+from freshet.spec.naming import consumer_group, rekey_group
 from freshet_operator import names
 from freshet_operator.desired import wanted_topics
 from freshet_operator.desired.purge import purge_job
@@ -111,6 +111,9 @@ def _kafka(observed: Observed, settings: Settings, effective: Effective) -> _Ste
     gone = [topic for topic in wanted if topic not in used and not observed.unreadable]
     kept = [topic for topic in wanted if topic not in gone]
     groups = [consumer_group(namespace, name, revision) for revision in _revisions(observed, effective)]
+    source = effective.featureset.source
+    if source.origin is not None and source.topic in gone:
+        groups.append(rekey_group(source.topic))  # its offsets say what was copied into the topic
     there = [topic for topic in gone if topic in observed.kafka.topics]
     writes = (
         *(Write("delete-topic", f"topic {topic}", name=topic) for topic in there),

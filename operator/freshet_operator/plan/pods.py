@@ -12,6 +12,8 @@ from freshet_operator.plan.partitions import stopped_verdict
 from freshet_operator.plan.times import time_ms
 
 _IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
+_REKEY = "rekey"
+"""Name of the container that copies events, where there is one."""
 _CREATING_MS = 60_000
 _RESTARTS = 2
 
@@ -61,7 +63,7 @@ def processor_verdict(
     if there >= 1:
         others = "" if there >= wanted else ", others start"
         return Verdict("True", "Available", f"{there} of {wanted} processors work{others}")
-    waiting = _creating(pods, secret, now_ms)
+    waiting = _creating(pods, secret, now_ms) or _not_copied(pods)
     return Verdict("False", "NotReady", waiting or f"0 of {wanted} processors work yet")
 
 
@@ -144,6 +146,8 @@ def _crashing(pod: Object) -> Verdict | None:
             if ended.get("reason") == "OOMKilled":
                 how = "out of memory: give the processors a higher memory limit"
             place = f"{pod['metadata']['namespace']} logs {pod['metadata']['name']}"
+            if one.get("name") == _REKEY:
+                place += f" -c {_REKEY}"
             message = f"a processor ends again and again ({how}); see `kubectl -n {place} --previous`"
             return Verdict("False", "CrashLooping", message)
     return None
@@ -173,6 +177,18 @@ def _creating(pods: Sequence[Object], secret: str, now_ms: int) -> str | None:
             hint = f" (does Secret {secret} exist there?)" if secret else ""
             place = f"-n {pod['metadata']['namespace']} describe pod {pod['metadata']['name']}"
             return f"a pod waits to be made{hint}; see `kubectl {place}`"
+    return None
+
+
+def _not_copied(pods: Sequence[Object]) -> str | None:
+    """Processors that work and have nothing to work on: the stage beside them says why."""
+    for pod in pods:
+        ready = {
+            one.get("name"): one.get("ready") for one in _containers(pod) if (one.get("state") or {}).get("running")
+        }
+        if ready.get("processor") and ready.get(_REKEY) is False:
+            place = f"-n {pod['metadata']['namespace']} logs {pod['metadata']['name']} -c {_REKEY}"
+            return f"events are not copied into the topic of the entity; `kubectl {place}` says why"
     return None
 
 

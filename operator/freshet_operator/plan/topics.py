@@ -54,7 +54,8 @@ def _conflict(wanted: Sequence[Topic], claims: Sequence[Claim], resource: Object
         theirs = {topic.name: (i, topic) for i, topic in enumerate(claim.topics) if topic.manage}
         for i, topic in enumerate(wanted):
             place, other = theirs.get(topic.name, (0, topic))
-            if topic.manage and 0 in (i, place) and _differ(topic, other):
+            both = topic.manage and not (topic.lenient or other.lenient)
+            if both and 0 in (i, place) and _differ(topic, other):
                 message = (
                     f"topic {topic.name} is already managed by FeatureSet {claim.namespace}/{claim.name} with"
                     f" {_difference(topic, other)}; make spec.source of both equal, or set manage: false here"

@@ -49,6 +49,8 @@ def test_what_cannot_be() -> None:
     (line,) = complaints(REKEYED.replace("retention: 8d", "retention: 8d\n    topic: " + "x" * 245))
     assert "with rekey the topic" in line
     assert "at most 249" in line
+    text = REKEYED + "  processor: {minReplicas: 0}\n"
+    assert any("at least 1 with source.rekey" in line for line in complaints(text))
     for output in (topic, f"{topic}.by.user"):
         text = REKEYED + f"  output: {{topic: {output}}}\n"
         assert any("is the topic that is read" in line for line in complaints(text)), output

@@ -129,6 +129,9 @@ def compile_source(spec: SpecModel, definition: Definition, problems: list[Probl
     if "maxReplicas" in spec.processor.model_fields_set and spec.processor.maxReplicas > source.partitions:
         message = f"must be at most partitions ({source.partitions}): more processors would have nothing to read"
         problems.append(Problem(("spec", "processor", "maxReplicas"), message))
+    if source.rekey and spec.processor.minReplicas == 0:
+        message = "must be at least 1 with source.rekey: what copies the events runs beside the processors"
+        problems.append(Problem(("spec", "processor", "minReplicas"), message))
     return Source(
         topic=topic,
         partitions=source.partitions,

@@ -285,6 +285,11 @@ FIELD_RULES: dict[str, dict[str, list[Rule]]] = {
                 ".output.topic",
             ),
             Rule(
+                "!self.source.rekey || self.processor.minReplicas > 0",
+                "'must be at least 1 with source.rekey: what copies the events runs beside the processors'",
+                ".processor.minReplicas",
+            ),
+            Rule(
                 "!self.source.rekey || size(self.source.topic) + size(self.entity.name) <= 245",
                 "'with rekey the topic ' + self.source.topic + '.by.' + self.entity.name + ' is made; at most 249"
                 " characters are allowed: use a shorter topic or entity'",
