@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from typer.testing import CliRunner
@@ -66,3 +67,26 @@ def test_the_command_writes_json_and_text(tmp_path: Path) -> None:
     text = CliRunner().invoke(app, ["plan", str(EXAMPLE), "--before", str(before)])
     assert "changes in place: source.retention: 8d → 9d" in text.output
     assert text.exit_code == told.exit_code == 0
+
+
+def test_what_rekeying_makes_is_told() -> None:
+    plan = plan_of(parse_featureset(bent("retention: 8d", "retention: 8d\n    rekey: true")))
+    assert (plan.topic, plan.origin) == ("raw-events.by.user", "raw-events")
+    (told,) = [text for text in plan.warnings if "copies" in text]
+    assert "raw-events that have user_id into raw-events.by.user: each is kept once more for 8d" in told
+    change = plan_of(
+        parse_featureset(bent("retention: 8d", "retention: 8d\n    rekey: true")), parse_featureset(SMALL)
+    ).change
+    assert change is not None
+    assert change.refused == ["source.topic: raw-events → raw-events.by.user"]
+    (shown,) = [line for line in plan_lines("rekey: true") if "copied from raw-events" in line]
+    assert "raw-events.by.user" in shown
+
+
+def plan_lines(field: str) -> list[str]:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "f.yaml"
+        file.write_text(bent("retention: 8d", f"retention: 8d\n    {field}"))
+        result = CliRunner().invoke(app, ["plan", str(file)], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()

@@ -62,3 +62,24 @@ def test_a_service_that_does_not_answer_is_told() -> None:
     result = CliRunner().invoke(app, ["status", "http://127.0.0.1:9"], env={"COLUMNS": "160"})
     assert result.exit_code == 1
     assert "does not answer" in result.output
+
+
+def test_an_origin_that_is_rekeyed_has_its_lines_too() -> None:
+    stage = {
+        "ready": False,
+        "origin": "raw",
+        "topic": "raw.by.card",
+        "partitions": [0],
+        "stopped": {"1": "OriginTruncated: partition 1 of raw begins at offset 9"},
+        "lag": {"0": 3},
+        "group": "joined",
+        "problem": None,
+    }
+    server = SideServer("127.0.0.1", 0, "test", lambda path, _: Answer(503, json.dumps(stage).encode()))
+    try:
+        result = CliRunner().invoke(app, ["status", f"http://127.0.0.1:{server.port}"], env={"COLUMNS": "160"})
+    finally:
+        server.shutdown()
+    lines = [line.split() for line in result.output.splitlines() if "raw → raw.by.card" in line]
+    assert lines[0][3:] == ["0", "copied", "3"]
+    assert lines[1][3:6] == ["1", "stopped", "OriginTruncated:"]

@@ -14,9 +14,10 @@ from freshet.spec.durations import duration_text
 def featureset_table(featureset: FeatureSet) -> Table:
     """The features of one FeatureSet, one entry of the manifest a row."""
     definition, source = featureset.definition, featureset.source
+    copied = f", copied from {source.origin}" if source.origin else ""
     table = Table(
         title=f"[bold]{featureset.name}[/] {featureset.version}: {len(definition.features)} values of each "
-        f"{definition.entity}, by {definition.key}, from {source.topic}",
+        f"{definition.entity}, by {definition.key}, from {source.topic}{copied}",
         caption=f"Revision {definition.revision}. A window's newest edge is exact; its oldest is floored to its hop.",
         title_justify="left",
         caption_justify="left",

@@ -90,6 +90,8 @@ class Plan:
     retention_needed: str
     retention: str
     topic: str
+    origin: str | None
+    """The topic that `topic` is copied from; None: events come in on `topic`."""
     partitions: int
     warnings: list[str]
     change: ChangePlan | None
@@ -120,6 +122,7 @@ def plan_of(featureset: FeatureSet, before: FeatureSet | None = None) -> Plan:
         retention_needed=duration_text(-(-needed // HOUR_MS) * HOUR_MS),
         retention=duration_text(source.retention_ms),
         topic=source.topic,
+        origin=source.origin,
         partitions=source.partitions,
         warnings=list(_warnings(featureset, needed)),
         change=_change(before, featureset) if before is not None else None,
@@ -184,6 +187,17 @@ def _warnings(featureset: FeatureSet, needed: int) -> Iterator[str]:
             f"topic {source.topic} is not ours: if its timestamps are the producers' (CreateTime), lateness and the"
             " duplicate filter follow the producers' clocks; set message.timestamp.type=LogAppendTime"
         )
+    if source.origin is not None:
+        key = featureset.definition.key
+        yield (
+            f"freshet rekey copies the events of {source.origin} that have {key} into {source.topic}: each is kept once"
+            f" more for {duration_text(source.retention_ms)}, and its broker time is that of the copy"
+        )
+        if not source.manage:
+            yield (
+                f"with manage: false {source.origin} and {source.topic} are yours to make, the second with"
+                f" {source.partitions} partitions and a max.message.bytes not below the first's"
+            )
     spare = source.retention_ms - needed
     if 0 <= spare < RETENTION_SLACK_MS:
         yield f"an outage of more than {duration_text(max(spare, 0))} would lose events that windows still need"

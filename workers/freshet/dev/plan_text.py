@@ -12,9 +12,10 @@ from freshet.dev.plan import Plan
 
 def show(plan: Plan, console: Console) -> None:
     """Prints the plan."""
+    copied = f", copied from {escape(plan.origin)}" if plan.origin else ""
     console.print(
         f"[bold]{plan.name}[/] {escape(plan.version)}, revision {plan.revision}: {plan.values} values of each "
-        f"{escape(plan.entity)}, from {escape(plan.topic)} ({plan.partitions} partitions)"
+        f"{escape(plan.entity)}, from {escape(plan.topic)} ({plan.partitions} partitions{copied})"
     )
     if plan.windows:
         windows = _table("window", "hop", "tiles at most", "values")

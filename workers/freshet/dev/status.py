@@ -13,7 +13,9 @@ from rich.table import Table
 from freshet.dev.http import NOT_ANSWERED, fetch
 
 _ORDINARY = frozenset({"ok", "joined", "", "None"})
-_SHOWN_ELSEWHERE = frozenset({"ready", "featureset", "partitions", "rebuilding", "stopped", "lag", "kind"})
+_SHOWN_ELSEWHERE = frozenset(
+    {"ready", "featureset", "origin", "topic", "partitions", "rebuilding", "stopped", "lag", "kind"}
+)
 
 
 class Told(NamedTuple):
@@ -26,12 +28,13 @@ class Told(NamedTuple):
 
 
 class Partition(NamedTuple):
-    """One partition of one FeatureSet, as its processor tells."""
+    """One partition of one FeatureSet, or of an origin that is re-keyed, as its service tells."""
 
     featureset: str
+    """Of an origin: where it is copied to."""
     partition: int
     state: str
-    """complete, rebuilding or stopped."""
+    """complete, copied, rebuilding or stopped."""
     lag: int | None
     sentence: str
 
@@ -57,12 +60,17 @@ def ask(urls: Sequence[str]) -> list[Told]:
 
 
 def partitions(told: Sequence[Told]) -> list[Partition]:
-    """All partitions that processors have."""
-    return sorted(one for service in told if "featureset" in service.details for one in _partitions(service.details))
+    """All partitions that processors and re-keying stages have."""
+    known = (service.details for service in told if not {"featureset", "origin"}.isdisjoint(service.details))
+    return sorted(one for details in known for one in _partitions(details))
 
 
 def _partitions(details: Mapping[str, Any]) -> Iterator[Partition]:
-    name, lag = str(details["featureset"]), details.get("lag") or {}
+    lag, good = details.get("lag") or {}, "complete"
+    if "featureset" in details:
+        name = str(details["featureset"])
+    else:
+        name, good = f"{details['origin']} → {details['topic']}", "copied"
     rebuilding, stopped = details.get("rebuilding") or {}, details.get("stopped") or {}
     for p in {*map(int, details.get("partitions") or ()), *map(int, rebuilding), *map(int, stopped)}:
         key = str(p)
@@ -71,7 +79,7 @@ def _partitions(details: Mapping[str, Any]) -> Iterator[Partition]:
         elif key in rebuilding:
             yield Partition(name, p, "rebuilding", lag.get(key), str(rebuilding[key]["sentence"]))
         else:
-            yield Partition(name, p, "complete", lag.get(key), "")
+            yield Partition(name, p, good, lag.get(key), "")
 
 
 def document(told: Sequence[Told]) -> dict[str, Any]:
@@ -97,7 +105,7 @@ def show(told: Sequence[Told], console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, title="partitions", title_justify="left", title_style="bold")
     for heading in ("featureset", "partition", "state", "lag", ""):
         table.add_column(heading, justify="right" if heading in ("partition", "lag") else "left")
-    colours = {"complete": "green", "rebuilding": "yellow", "stopped": "red"}
+    colours = {"complete": "green", "copied": "green", "rebuilding": "yellow", "stopped": "red"}
     for p in found:
         state = f"[{colours[p.state]}]{p.state}[/]"
         lag = "" if p.lag is None else f"{p.lag:,}"
