@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,11 @@ class Found:
 class Offsets:
     """Of the consumer group of one derived topic."""
 
-    def __init__(self, admin: AdminClient, consumer: Consumer, source: Source, *, skip: bool) -> None:
+    def __init__(self, connect: Callable[[], AdminClient], consumer: Consumer, source: Source, *, skip: bool) -> None:
+        """`connect` makes a client for topics and groups."""
         assert source.origin is not None
-        self._admin, self._consumer, self._source = admin, consumer, source
+        self._connect, self._consumer, self._source = connect, consumer, source
+        self._admin = connect()
         self.origin = source.origin
         self.group = rekey_group(source.topic)
         self._skip = skip
@@ -65,6 +67,8 @@ class Offsets:
 
         Raises KafkaException, Aborted, PartitionMismatch.
         """
+        # A client that has lived through the end of its broker may wait for it for ever (seen with librdkafka 2.16).
+        self._admin = self._connect()
         topics = self.topics = self.look()
         limit = topic_config(self._admin, topics.topic, _ANSWER_SECONDS).get("max.message.bytes")
         self.most_bytes = _UNLIMITED if limit is None else int(limit)

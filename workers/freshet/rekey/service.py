@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -35,8 +36,6 @@ log = logging.getLogger(__name__)
 _BATCH = 10_000
 _IDLE_COMMIT_MS = 1_000
 """Of offsets of records that were left out: nobody waits for them."""
-_REVOKE_SECONDS = 3.0
-"""Longest commit of a hand-over: peers wait for it."""
 _LOOK_MS = 10_000
 _RECORD_BYTES = 256
 """What a record takes at most beside its key, value and headers."""
@@ -96,7 +95,9 @@ class Stage:
         self._settings = settings
         self._reader = KeyReader(featureset.definition.key)
         self._consumer: Consumer = kafka.consumer(settings.kafka, rekey_group(source.topic))
-        self._offsets = Offsets(kafka.admin(settings.kafka), self._consumer, source, skip=settings.on_gap == "skip")
+        self._offsets = Offsets(
+            partial(kafka.admin, settings.kafka), self._consumer, source, skip=settings.on_gap == "skip"
+        )
         name = f"{self._offsets.group}/{uuid.uuid4().hex[:12]}"
         self._writer = Writer(settings.kafka, source.topic, source.partitioner, name)
         self._partitions = Partitions(self._consumer, self._offsets.origin)
@@ -228,7 +229,7 @@ class Stage:
         if abs(now - self._committed_ms) >= wait and self._partitions.moved():
             self._commit()
 
-    def _commit(self, *, release: Iterable[int] = (), seconds: float = 10.0) -> None:
+    def _commit(self, *, release: Iterable[int] = ()) -> None:
         """One transaction: the copies, and how far each partition is. Those in `release` are given up in order."""
         released = set(release)
         moved = {p: r for p, r in self._partitions.running.items() if p in released or r.position != r.committed}
@@ -237,7 +238,7 @@ class Stage:
         began = time.monotonic()
         writer = self._writer.transactional_id
         places = [self._offsets.place(p, r.position, None if p in released else writer) for p, r in moved.items()]
-        self._writer.commit(places, self._consumer, seconds)
+        self._writer.commit(places, self._consumer)
         self._committed_ms = now_ms()
         for running in moved.values():
             running.committed = running.position
@@ -313,7 +314,7 @@ class Stage:
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [p.partition for p in partitions]
         try:
-            self._commit(release=[p for p in numbers if p in self._partitions.running], seconds=_REVOKE_SECONDS)
+            self._commit(release=[p for p in numbers if p in self._partitions.running])
         except (Aborted, KafkaException) as error:
             self._begin_anew(error, now_ms())
         self._partitions.dropped(numbers)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from freshet.engine.control import Headers
 from freshet.runtime.settings import KafkaSettings
@@ -24,7 +24,11 @@ log = logging.getLogger(__name__)
 _TRANSACTION_MS = 10_000
 """Kafka aborts a transaction that stays open for so long: its readers wait behind it."""
 _CALL_SECONDS = 3.0
-_FATAL = (KafkaError._FENCED, KafkaError._FATAL, KafkaError._STATE)  # noqa: SLF001  # the client's public names
+"""Longest wait for a step: peers wait for a hand-over, and Kafka for polls."""
+
+
+Step = Callable[[float], object]
+"""A call with a time-out in seconds."""
 
 
 class Aborted(Exception):
@@ -41,19 +45,21 @@ class Writer:
         self.transactional_id = transactional_id
         self._new = partial(kafka.producer, settings, partitioner, delivery_timeout_ms=_TRANSACTION_MS)
         self._producer: Producer | None = None
-        self._begun = False
+        self._ready = self._begun = False
         self._new(transactional_id=transactional_id)  # bad settings are told at the start, not in the loop
 
     def open(self) -> None:
         """Makes a producer if there is none; it ends what one before it left open. Raises Aborted."""
-        if self._producer is not None:
+        if self._ready:
             return
-        producer = self._new(transactional_id=self.transactional_id)
+        producer = self._producer = self._producer or self._new(transactional_id=self.transactional_id)
         try:
-            self._call(lambda left: producer.init_transactions(left), Deadline(_CALL_SECONDS))
+            self._call(producer.init_transactions, Deadline(_CALL_SECONDS))
         except KafkaException as error:
+            if not error.args[0].retriable():
+                self.abort()
             raise Aborted(f"no transactions yet: {error.args[0].str()}") from error
-        self._producer = producer
+        self._ready = True
 
     def fence(self, transactional_id: str) -> None:
         """Ends the transactions of another writer, which is gone or should be. Raises Aborted."""
@@ -83,30 +89,31 @@ class Writer:
             except KafkaException as error:
                 raise self._failed("copies are not taken", error) from error
 
-    def commit(
-        self, offsets: Sequence[TopicPartition], consumer: Consumer, seconds: float = _TRANSACTION_MS / 1000
-    ) -> None:
+    def commit(self, offsets: Sequence[TopicPartition], consumer: Consumer) -> None:
         """Commits the copies with the offsets up to which the origin is copied. Raises Aborted."""
         producer = self._begin()
-        deadline = Deadline(seconds)
+        deadline = Deadline(_CALL_SECONDS)
+        places, group = list(offsets), consumer.consumer_group_metadata()
+
+        def send_offsets(left: float) -> None:
+            producer.send_offsets_to_transaction(places, group, left)
+
         try:
-            group = consumer.consumer_group_metadata()
-            places = list(offsets)
-            self._call(lambda left: producer.send_offsets_to_transaction(places, group, left), deadline)
-            self._call(lambda left: producer.commit_transaction(left), deadline)
+            self._call(send_offsets, deadline)
+            self._call(producer.commit_transaction, deadline)
         except KafkaException as error:
             raise self._failed("not committed", error) from error
         self._begun = False
         producer.poll(0)
 
     def abort(self) -> None:
-        """Undoes what was not committed."""
-        if self._begun:
-            self._undo(None)
+        """Gives up what was not committed, and the producer with it: the next one of its name aborts for it, and knows
+        nothing of a coordinator that was away, at which an old one may wait for ever (seen with librdkafka 2.16)."""
+        self._producer, self._begun, self._ready = None, False, False
 
     def _begin(self) -> Producer:
-        if self._producer is None:
-            raise Aborted("there is no producer")
+        if self._producer is None or not self._ready:
+            raise Aborted("there is no producer now")
         if not self._begun:
             try:
                 self._producer.begin_transaction()
@@ -116,24 +123,11 @@ class Writer:
         return self._producer
 
     def _failed(self, what: str, error: KafkaException | None) -> Aborted:
-        self._undo(error)
+        self.abort()
         return Aborted(what if error is None else f"{what}: {error.args[0].str()}")
 
-    def _undo(self, error: KafkaException | None) -> None:
-        """A producer that cannot abort is given up: the next one of its name aborts for it."""
-        producer, self._begun = self._producer, False
-        fatal = error is not None and (error.args[0].fatal() or error.args[0].code() in _FATAL)
-        if producer is None or fatal:
-            self._producer = None
-            return
-        try:
-            self._call(lambda left: producer.abort_transaction(left), Deadline(_CALL_SECONDS))
-        except KafkaException as problem:
-            log.info("the producer is replaced", extra={"error": problem.args[0].str()})
-            self._producer = None
-
     @staticmethod
-    def _call(step: Callable[[float], object], deadline: Deadline) -> None:
+    def _call(step: Step, deadline: Deadline) -> None:
         """A step of the transaction, repeated while Kafka says that it may be. Raises KafkaException."""
         while True:
             try:

@@ -75,7 +75,11 @@ def producer(
     """
     transactions: dict[str, Any] = {}
     if transactional_id is not None:
-        transactions = {"transactional.id": transactional_id, "transaction.timeout.ms": delivery_timeout_ms}
+        transactions = {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": delivery_timeout_ms,
+            "reconnect.backoff.max.ms": 1_000,  # the default of 10 s is as long as a transaction may last
+        }
     return _made(
         Producer,
         settings,
