@@ -201,11 +201,11 @@ def test_an_origin_made_anew_stops_the_stage_until_somebody_decides(rig: Rig) ->
     rig.admin.delete_topics([rig.origin])[rig.origin].result(30)
     eventually(lambda: rig.origin not in rig.admin.list_topics(timeout=10).topics, 30)
     rig.make_origin()
+    # Kafka forgets the offsets with the topic: then nothing tells how much was copied.
+    eventually(lambda: stopped(rig, stage, "O"), 60)
     for number in range(2_000):
         rig.send("user_1", json.dumps({"n": f"new {number}", "card_id": number}).encode())
     assert rig.producer.flush(30) == 0
-    # Kafka forgets the offsets with the topic: then nothing tells how much was copied.
-    eventually(lambda: stopped(rig, stage, "O"), 60)
     time.sleep(6)
     assert rig.records(rig.topic) == before
     places = [TopicPartition(rig.origin, p, 0) for p in range(3)]

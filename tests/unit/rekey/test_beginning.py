@@ -23,8 +23,15 @@ MINE = Mark("id-raw", "id-card", "writer")
 OTHER_ORIGIN, OTHER_TOPIC = Mark("id-old", "id-card", None), Mark("id-raw", "id-old", None)
 
 
-def begin(found: Committed | None, bounds: tuple[int, int], *, unknown: bool = False, skip: bool = False) -> Start:
-    return start_of(3, found, bounds, TOPICS, unknown=unknown, skip=skip)
+def begin(
+    found: Committed | None,
+    bounds: tuple[int, int],
+    *,
+    unknown: bool = False,
+    changed: bool = False,
+    skip: bool = False,
+) -> Start:
+    return start_of(3, found, bounds, TOPICS, unknown=unknown, changed=changed, skip=skip)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +71,13 @@ def test_offsets_that_are_lost_are_never_guessed() -> None:
     for skip in (False, True):
         with pytest.raises(OffsetsLost, match="--reset-offsets"):
             begin(None, (0, 20), unknown=True, skip=skip)
+
+
+def test_an_offset_that_went_with_the_old_origin() -> None:
+    with pytest.raises(OriginChanged):
+        begin(None, (0, 20), changed=True)
+    assert begin(None, (0, 20), changed=True, skip=True) == Start(0)
+    assert begin(Committed(9, None), (0, 20), changed=True) == Start(9), "somebody has decided"
 
 
 @pytest.mark.parametrize("mark", [MINE, Mark("a", "b", None)])

@@ -84,17 +84,27 @@ class Start:
 
 
 def start_of(
-    partition: int, found: Committed | None, bounds: tuple[int, int], topics: Topics, *, unknown: bool, skip: bool
+    partition: int,
+    found: Committed | None,
+    bounds: tuple[int, int],
+    topics: Topics,
+    *,
+    unknown: bool,
+    changed: bool,
+    skip: bool,
 ) -> Start:
     """Where copying goes on. `bounds`: the first offset that the origin still has, and its end.
 
-    `unknown`: there are copies, and no partition has an offset. `skip`: go on with what there is, where that is
-    possible without doubling a record. Raises Stopped.
+    `unknown`: there are copies, and no partition has an offset. `changed`: the origin was another one when others of
+    its partitions were copied, so Kafka may have dropped this one's offset with it. `skip`: go on with what there is,
+    where that is possible without doubling a record. Raises Stopped.
     """
     first, end = bounds
     if found is None:
         if unknown:
             raise OffsetsLost(_offsets_lost(topics))
+        if changed and not skip:
+            raise OriginChanged(_origin_changed(topics))
         return Start(first)  # nothing of it was copied
     mark = found.mark
     if mark is not None and mark.topic_id != topics.topic_id and not skip:

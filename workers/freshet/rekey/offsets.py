@@ -48,6 +48,7 @@ class Offsets:
         self._skip = skip
         self.topics: Topics | None = None
         """As of the last look."""
+        self._first: Topics | None = None
         self.most_bytes = _UNLIMITED
         """Largest record that the topic of the copies takes."""
 
@@ -80,12 +81,16 @@ class Offsets:
         copies = not before and self._has_copies(topics.topic)
         known = self._committed(partitions)
         unknown = copies and not known
+        self._first = self._first or topics
+        marks = [found.mark for found in (*before.values(), *known.values()) if found.mark is not None]
+        ids = {self._first.origin_id, *(mark.origin_id for mark in marks)}
+        changed = ids != {topics.origin_id}
         starts: dict[int, Start] = {}
         stopped: dict[int, Stopped] = {}
         for p in partitions:
             bounds = kafka.log_bounds(self._consumer, self.origin, p, _ANSWER_SECONDS)
             try:
-                starts[p] = start_of(p, known.get(p), bounds, topics, unknown=unknown, skip=self._skip)
+                starts[p] = start_of(p, known.get(p), bounds, topics, unknown=unknown, changed=changed, skip=self._skip)
             except Stopped as problem:
                 stopped[p] = problem
         return Found(starts, stopped)

@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 _BATCH = 10_000
 _IDLE_COMMIT_MS = 1_000
 """Of offsets of records that were left out: nobody waits for them."""
-_LOOK_MS = 10_000
+_LOOK_MS = 2_000
+"""Between two looks at the topics' ids. One made anew and filled again within it looks like the old one."""
 _RECORD_BYTES = 256
 """What a record takes at most beside its key, value and headers."""
 _OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names

@@ -1,7 +1,7 @@
 """Copies and offsets in one transaction: a producer that is replaced when it can go on no more.
 
-Whatever goes wrong, the transaction is undone or its outcome is found out by the next producer of the same
-transactional id; the caller then reads the committed offsets and goes on from there. Nothing is remembered over it.
+Whatever goes wrong, the producer is given up. The next one of the same transactional id ends what it left open, one way
+or the other; the caller then reads the committed offsets and goes on from there. Nothing is remembered over it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ class Writer:
 
     def __init__(self, settings: KafkaSettings, topic: str, partitioner: str, transactional_id: str) -> None:
         """Raises ConfigurationError for Kafka settings that the client does not know."""
-        self._settings = settings
         self._topic = topic
         self.transactional_id = transactional_id
         self._new = partial(kafka.producer, settings, partitioner, delivery_timeout_ms=_TRANSACTION_MS)
