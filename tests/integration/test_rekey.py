@@ -171,7 +171,7 @@ def test_a_broker_that_is_killed(own_rig: Rig) -> None:
 def test_a_producer_that_somebody_fences(rig: Rig) -> None:
     load = loaded(rig)
     stage = rig.stage()
-    later(load, 1_000)
+    eventually(lambda: len(ready(rig, stage).get("partitions", ())) == 3, 60)
     for _ in range(3):
         asked = [ConsumerGroupTopicPartitions(rig.group)]
         answer: Any = rig.admin.list_consumer_group_offsets(asked)[rig.group].result()
