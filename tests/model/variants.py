@@ -143,10 +143,11 @@ def _skip(patch: Patch) -> Variant:
     real = PartitionState.apply
 
     def apply(self: PartitionState, batch: EventBatch, accepted: Bools) -> Applied:
-        before = self.fixed[:, OFFSET].copy()
-        self.fixed[:, OFFSET] = 0
+        fixed = self.table.fixed
+        before = fixed[:, OFFSET].copy()
+        fixed[:, OFFSET] = 0
         applied = real(self, batch, accepted)
-        self.fixed[: len(before), OFFSET] = np.maximum(self.fixed[: len(before), OFFSET], before)
+        fixed[:, OFFSET] = np.maximum(fixed[:, OFFSET], before)
         return applied
 
     patch.setattr(PartitionState, "apply", apply)
@@ -175,11 +176,11 @@ class _ForgetsSkipped(PartitionOwner):
 
     def take(self, records: Records, now_ms: int) -> None:
         batch, _ = self._compiled.decoder.decode(records.values, records.offset, records.broker_ms)
-        missing = self._states.missing(batch.keys)
+        missing = self.states.missing(batch.keys)
         own = dict(zip(missing, self._offsets(missing), strict=True))
         for key in batch.keys:
             if key not in own:
-                own[key] = int(self._states.fixed[self._states.slots([key])[0], OFFSET])
+                own[key] = int(self.states.table.fixed[self.states.rows(self.states.slots([key])[0]), OFFSET])
         known = np.array([o < own[k] for o, k in zip(batch.offset.tolist(), batch.keys, strict=True)])
         skipped = set(event_hashes(batch.keys, batch.event_ids)[known].tolist())
         real = self._filter.accept

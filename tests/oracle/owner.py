@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from freshet.dev.oracle.log import Log
 from freshet.engine.column import Bools
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
+from freshet.engine.events import EventBatch
 from freshet.engine.layout import HEAD_WORDS, NEWEST, OFFSET, Layout
 from freshet.engine.reader import Reader, Vectors
-from freshet.engine.state import PartitionState, Write
+from freshet.engine.state import Applied, PartitionState, Write
+from freshet.engine.state_table import StateTable
 from freshet.processor.pending import passable
 from freshet.spec.definition import Definition
 
@@ -57,14 +60,23 @@ class Store:
         self.offset, self.duplicates, self.buckets = to.offset, to.duplicates, dict(to.buckets)
 
 
+class Admitted(NamedTuple):
+    """Records whose events may change states."""
+
+    stop: int
+    batch: EventBatch
+    accepted: Bools
+    erased: list[str]
+
+
 class Owner:
     """The owner of one partition, from take-over to crash."""
 
-    def __init__(self, definition: Definition, log: Log, store: Store) -> None:
+    def __init__(self, definition: Definition, log: Log, store: Store, table: StateTable | None = None) -> None:
         self.definition = definition
         self.layout = Layout(definition)
         self.reader = Reader(definition, self.layout)
-        self.states = PartitionState(definition, self.layout, slots=4)
+        self.states = PartitionState(definition, self.layout, slots=4, table=table)
         self.store = store
         self._log = log
         self._dirty: dict[str, int] = {}
@@ -86,6 +98,12 @@ class Owner:
 
         Returns for each valid one whether the duplicate filter accepted it.
         """
+        admitted = self.admit(stop)
+        self.applied(admitted, self.states.apply(admitted.batch, admitted.accepted))
+        return admitted.accepted
+
+    def admit(self, stop: int) -> Admitted:
+        """All of `consume` before events change states."""
         log, start = self._log, self.position
         batch = log.batch(self.definition, start, stop)
         records = np.flatnonzero(log.valid(self.definition)[start:stop])
@@ -98,14 +116,17 @@ class Owner:
         reset = self.states.erase(slots, log.offset[list(erasures.values())])
         erased = [key for key, done in zip(erasures, reset.tolist(), strict=True) if done]
         self._gone |= {key: int(log.offset[erasures[key]]) for key in erased}
-        applied = self.states.apply(batch, accepted)
+        return Admitted(stop, batch, accepted, erased)
+
+    def applied(self, admitted: Admitted, applied: Applied) -> None:
+        """All of `consume` afterwards."""
+        stop, batch, _, erased = admitted
         for i in np.flatnonzero(applied.applied | applied.skipped).tolist():
             if applied.applied[i] or batch.keys[i] in erased:
                 self._dirty.setdefault(batch.keys[i], int(batch.offset[i]))
         for key in erased:
             self._dirty.setdefault(key, self._gone[key])
         self.position = max(self.position, stop)
-        return accepted
 
     def flush(self, *, cut_off_after: int | None = None, hold_back: int = 0) -> None:
         """Writes what changed and then moves progress.
@@ -155,7 +176,7 @@ class Owner:
     def wholes(self) -> dict[str, bytes]:
         """What whole writes of all resident entities that have events would store."""
         slots = self.states.resident()
-        held = slots[np.isfinite(self.states.fixed[slots, NEWEST])]
+        held = slots[np.isfinite(self.states.table.fixed[self.states.rows(slots), NEWEST])]
         return {write.key: write.blob for write in self.states.encode(held, renew_before_ms=1)}
 
     def read(self, key: str, now_ms: int, *, stored: bool) -> Vectors:

@@ -96,15 +96,15 @@ def test_roll_up_changes_nothing(manifest: str, shape: Shape, plan: Plan) -> Non
 
 def roll_up(owner: Owner) -> None:
     """Rewrites all tiles of all entities as a late event would, without the event."""
-    states = owner.states
-    held = states.resident()
-    held = np.sort(held[np.isfinite(states.fixed[held, NEWEST])])
-    if states.tiles and len(held):
-        tiles = states.tiles
+    table = owner.states.table
+    held = owner.states.rows(owner.states.resident())
+    held = np.sort(held[np.isfinite(table.fixed[held, NEWEST])])
+    if table.tiles and len(held):
+        tiles = table.tiles
         before = tiles.count[held].copy()
-        tiles._rebuild(held, *tiles._nothing(), states.fixed[held, NEWEST].astype(np.int64))
+        tiles._rebuild(held, *tiles._nothing(), table.fixed[held, NEWEST].astype(np.int64))
         assert (tiles.count[held] <= before).all()
-        states._body[held] = True
+        table.body[held] = True
 
 
 @given(manifests(), SHAPES)

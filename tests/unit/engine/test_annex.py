@@ -51,7 +51,7 @@ def states_of(made: Definition, batches: Sequence[EventBatch]) -> tuple[Partitio
     states.load(["a"], [None])
     whole, coarser = [], 0
     for one in batches:
-        coarser += states.apply(one, np.ones(len(one), np.bool_)).coarser
+        coarser += states.apply(one, np.ones(len(one), np.bool_)).tally.coarser
         [write] = states.encode(states.slots(["a"]))
         whole.append(write.whole)
     return states, whole, coarser

@@ -101,7 +101,8 @@ def test_late_and_too_late_events_are_counted() -> None:
     states = PartitionState(DEFINITION, LAYOUT)
     apply(states, batch([("a", 0)]))
     applied = apply(states, batch([("a", -HOUR - 1), ("a", -9 * DAY), ("a", 5)], offset=1))
-    assert (applied.late, applied.too_late, applied.left_out_of_sessions) == (2, 1, 2)
+    tally = applied.tally
+    assert (tally.late, tally.too_late, tally.left_out_of_sessions) == (2, 1, 2)
     values = read("a", encode(states, "a")[0].blob, 10)
     assert (values["count_1h"], values["count_7d"], values["sum"]) == (2, 3, 4)
 
@@ -111,8 +112,8 @@ def test_tiles_stay_within_twice_the_least_number() -> None:
     for i in range(3000):
         apply(states, batch([("a", i * 17 * MINUTE)], offset=i))
     # 7 days by the hour and one hour by the minute, and 17 minutes apart at most one tile an event.
-    assert states.tiles is not None
-    assert states.tiles.count[0] < 2 * (7 * 24 + 60)
+    assert states.table.tiles is not None
+    assert states.table.tiles.count[0] < 2 * (7 * 24 + 60)
 
 
 @pytest.mark.parametrize("damage", ["short", "long", "format", "layout"])

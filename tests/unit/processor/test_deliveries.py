@@ -44,7 +44,7 @@ class Partition:
         self.processor = cast(Any, Processor.__new__(Processor))
         self.processor._assignment = SimpleNamespace(runners={0: self}, restart=self.restart, stop=self.stop)
         self.processor._owner = "ns/fs/rev"
-        self.processor._take_records = lambda _, records: self.take(records.offset.tolist())
+        self.processor._take_records = self.take_records
 
     def _look(self, offset: int) -> int:
         self.looks += 1
@@ -59,9 +59,10 @@ class Partition:
     def stop(self, _partition: int, _error: Exception, _now_ms: int) -> None:
         self.stopped += 1
 
-    def take(self, offsets: list[int]) -> None:
-        self.taken += offsets
-        self.position = max(self.position, offsets[-1] + 1)
+    def take_records(self, parts: Sequence[tuple[int, Any]]) -> None:
+        for _, records in parts:
+            self.taken += records.offset.tolist()
+            self.position = max(self.position, self.taken[-1] + 1)
 
     def reached(self, offset: int) -> None:
         self.position = max(self.position, offset)

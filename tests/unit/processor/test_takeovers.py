@@ -89,7 +89,7 @@ def test_kafka_has_nothing_to_say_while_events_come_from_the_event_log() -> None
     restart = lambda *place: moved.append(place)  # noqa: E731
     processor._assignment = cast(Any, SimpleNamespace(runners={0: runner}, restart=restart))
     processor._reached_end(0, 500)
-    processor._take_partition(0, [cast(Any, SimpleNamespace(offset=lambda: 490))])
+    assert processor._next(0, [cast(Any, SimpleNamespace(offset=lambda: 490))]) is None
     assert moved == []
     runner.backlog = None
     processor._reached_end(0, 500)

@@ -80,15 +80,15 @@ class EventDecoder:
         if rows.judged.rejected:
             kept = np.array(rows.judged.positions, np.int64)
             offsets, broker_ms = offsets[kept], broker_ms[kept]
-        clamped = int(np.count_nonzero(rows.t_ms > broker_ms))
+        clamped = rows.t_ms > broker_ms
         batch = EventBatch(
             offset=offsets,
             broker_ms=broker_ms,
-            t_ms=np.minimum(rows.t_ms, broker_ms) if clamped else rows.t_ms,
+            t_ms=np.minimum(rows.t_ms, broker_ms),
             keys=rows.judged.keys,
             event_ids=[_id_text(value) for value in rows.columns[self._event_id.slot]],
             fields={reader.name: _column(reader, rows.columns[leaf.slot]) for leaf, reader in self._readers},
-            clamped=clamped,
+            clamped=clamped if clamped.any() else None,
         )
         return batch, rows.judged.rejected
 

@@ -111,7 +111,9 @@ class Assignment:
         self._failed(partition, error, now_ms)
 
     def _forget(self, partition: int) -> None:
-        self.runners.pop(partition, None)
+        runner = self.runners.pop(partition, None)
+        if runner is not None:
+            runner.owner.close()
         taking = self.rebuilding.pop(partition, None)
         if taking is not None:
             taking.dropped.set()

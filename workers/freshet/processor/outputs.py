@@ -10,12 +10,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from confluent_kafka import Producer
 
 from freshet.engine.reader import Vectors
 from freshet.engine.rejection import Rejected
-from freshet.engine.vectors import feature_rows
+from freshet.engine.vectors import VectorTexts
 from freshet.processor.records import Records
 from freshet.spec import headers as names
 from freshet.spec.definition import FeatureSet
@@ -54,6 +53,8 @@ class Outputs:
         self._headers = [(name, value.encode()) for name, value in source.items()]
         self._partition = int(source[names.PARTITION])
         self._dead_letter_topic = dead_letter_topic
+        head = {"featureset": featureset.name, "version": featureset.version}
+        self._texts = VectorTexts(featureset.definition, {**head, "revision": featureset.definition.revision})
         self._groups: deque[_Group] = deque()
 
     def held_from(self) -> int:
@@ -67,30 +68,11 @@ class Outputs:
 
     def send_vectors(self, keys: Sequence[str], vectors: Vectors, from_offset: int) -> None:
         """Sends one feature vector an entity; they answer for offsets from `from_offset` on."""
-        fs = self._featureset
-        assert fs.output_topic is not None
-        head = {"featureset": fs.name, "version": fs.version, "revision": fs.definition.revision}
+        topic = self._featureset.output_topic
+        assert topic is not None
         group = self._group(from_offset, len(keys))
-        encode = msgspec.json.Encoder().encode
-        rows = zip(
-            keys,
-            vectors.offset.tolist(),
-            vectors.q_ms.tolist(),
-            feature_rows(vectors, fs.definition),
-            strict=True,
-        )
-        for key, offset, as_of, features in rows:
-            value = encode(
-                {
-                    **head,
-                    fs.definition.key: key,
-                    "partition": self._partition,
-                    "offset": offset,
-                    "as_of": as_of,
-                    "features": features,
-                }
-            )
-            self._produce(fs.output_topic, group, key=key.encode(), value=value)
+        for key, value in zip(keys, self._texts.texts(keys, vectors, self._partition), strict=True):
+            self._produce(topic, group, value, key.encode())
 
     def send_dead_letters(self, records: Records, rejected: Sequence[Rejected], now_ms: int) -> None:
         """Sends records that could not be processed, payload untouched, each with its reason and position."""
@@ -110,9 +92,9 @@ class Outputs:
             self._produce(
                 self._dead_letter_topic,
                 group,
-                key=records.key(item.index),
-                value=records.values[item.index],
-                headers=headers,
+                records.values[item.index],
+                records.key(item.index),
+                headers,
             )
 
     def _group(self, offset: int, size: int) -> _Group:
@@ -120,10 +102,12 @@ class Outputs:
         self._groups.append(group)
         return group
 
-    def _produce(self, topic: str, group: _Group, **message: Any) -> None:
+    def _produce(
+        self, topic: str, group: _Group, value: bytes | None, key: bytes | None, headers: list[Any] | None = None
+    ) -> None:
         while True:
             try:
-                self._producer.produce(topic, on_delivery=group.delivered, **message)
+                self._producer.produce(topic, value=value, key=key, on_delivery=group.delivered, headers=headers)
                 return
             except BufferError:
                 # The queue is bounded: waiting for it is what keeps memory bounded too.

@@ -8,19 +8,21 @@ exception the owner is to be thrown away, memory and all, and a new one takes ov
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from freshet.engine.column import Bools, Ints
 from freshet.engine.decode import EventDecoder
-from freshet.engine.duplicates import DuplicateFilter, event_hashes
+from freshet.engine.duplicates import DuplicateFilter
 from freshet.engine.events import EventBatch
 from freshet.engine.layout import Layout
 from freshet.engine.reader import Reader
 from freshet.engine.rejection import Reason, Rejected
-from freshet.engine.state import PartitionState
+from freshet.engine.state import Applied, PartitionState
+from freshet.engine.state_table import StateTable, Tally
+from freshet.processor.decoded import Decoded, decode_together
 from freshet.processor.forgotten import Forgotten
 from freshet.processor.outputs import Outputs
 from freshet.processor.pending import Pending
@@ -74,6 +76,16 @@ class Counts:
     erased: int = 0
     rejected: dict[Reason, int] = field(default_factory=dict)
 
+    def took(self, batch: EventBatch, accepted: Bools, rejected: Sequence[Rejected], tally: Tally) -> None:
+        """Adds what became of a batch."""
+        self.processed += int(np.count_nonzero(accepted))
+        self.duplicates += len(batch) - int(np.count_nonzero(accepted))
+        self.clamped += 0 if batch.clamped is None else int(np.count_nonzero(batch.clamped))
+        for name in Tally.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(tally, name))
+        for item in rejected:
+            self.rejected[item.reason] = self.rejected.get(item.reason, 0) + 1
+
     def clear(self) -> None:
         """Sets everything to zero."""
         for item in fields(self):
@@ -92,6 +104,18 @@ class Flush:
     """Broker time of the oldest event that becomes readable with it."""
 
 
+class Admitted(NamedTuple):
+    """Records whose events may change the states."""
+
+    records: Records
+    batch: EventBatch
+    accepted: Bools
+    """Those that are no duplicates."""
+    rejected: list[Rejected]
+    erased: Ints
+    """Slots that forgot everything."""
+
+
 class PartitionOwner:
     """One partition of one FeatureSet, from taking it over to losing it."""
 
@@ -106,8 +130,10 @@ class PartitionOwner:
         io: Callable[[Callable[[], list[bytes | None]]], list[bytes | None]] = lambda call: call(),
         limits: Limits | None = None,
         counts: Counts | None = None,
+        table: StateTable | None = None,
     ) -> None:
-        """`io` runs a load where the scripts are sent, in order with them, and waits for it."""
+        """`io` runs a load where the scripts are sent, in order with them, and waits for it. `table` is shared by the
+        owners of a process; None: one of its own."""
         self.partition = partition
         self.counts = counts or Counts()
         self.fence = fence
@@ -117,7 +143,7 @@ class PartitionOwner:
         self._outputs = outputs
         self._io = io
         self._limits = limits or Limits()
-        self._states = PartitionState(self._definition, compiled.layout)
+        self.states = PartitionState(self._definition, compiled.layout, table=table)
         self._pending = Pending()
         self._filter = DuplicateFilter(self._definition.deduplicate_ms)
         self._flushing = False
@@ -162,36 +188,42 @@ class PartitionOwner:
     # Step 2: §6.1–6.3, §6.9.
     def take(self, records: Records, now_ms: int) -> None:
         """Takes the next records of the partition. Raises Refused, StoreDown, OutputFailed."""
-        batch, rejected = self._decode(records)
-        missing = self._states.missing(batch.keys)
-        batch, misrouted = self._routed(batch, records, missing)
-        if misrouted:
+        decoded = decode_together(self._compiled.decoder, [records])[0]
+        admitted = self.admit(records, decoded)
+        self.applied(admitted, self.states.apply(admitted.batch, admitted.accepted), now_ms)
+
+    def admit(self, records: Records, decoded: Decoded) -> Admitted:
+        """All of `take` before the states change. Raises Refused, StoreDown."""
+        batch, hashes, rejected = decoded.batch, decoded.hashes, decoded.rejected
+        missing = self.states.missing(batch.keys)
+        kept, misrouted = self._routed(batch, records, missing)
+        if kept is not None:
+            batch, hashes = batch.select(kept), hashes[kept]
             rejected = [*rejected, *misrouted]
-            missing = self._states.missing(batch.keys)
+            missing = self.states.missing(batch.keys)
         index = np.searchsorted(records.offset, batch.offset)
-        hashes = event_hashes(batch.keys, batch.event_ids)
         accepted = self._filter.accept(records.offset, records.broker_ms, index, hashes)
         self._load(missing)
         erased = self._erase(records)
-        applied = self._states.apply(batch, accepted)
+        self.counts.hits += len(batch) - len(missing)
+        return Admitted(records, batch, accepted, rejected, erased)
+
+    def applied(self, admitted: Admitted, applied: Applied, now_ms: int) -> None:
+        """All of `take` after the states have changed. Raises OutputFailed."""
+        records, batch, accepted, rejected, erased = admitted
         self._pending.applied(applied.slot[applied.applied], batch.offset[applied.applied])
         held = applied.applied | applied.skipped
         outputs = self._featureset.output_topic is not None
         self._pending.seen(applied.slot[held], batch.offset[held], outputs=outputs)
-        self._pending.emptied(erased[self._states.empty(erased)])
+        self._pending.emptied(erased[self.states.empty(erased)])
         if self.forgotten:
             told = np.unique(applied.slot[held])
-            self._pending.silence(told[self._states.empty(told)])
+            self._pending.silence(told[self.states.empty(told)])
         self._outputs.send_dead_letters(records, self.forgotten.untold(records, rejected), now_ms)
         if self._oldest_broker_ms is None and applied.applied.any():
             self._oldest_broker_ms = int(batch.broker_ms[applied.applied][0])
         self.reached(int(records.offset[-1]) + 1)
-        self._count(batch, accepted, rejected, missing)
-        self.counts.late += applied.late
-        self.counts.too_late += applied.too_late
-        self.counts.left_out_of_sessions += applied.left_out_of_sessions
-        self.counts.coarser += applied.coarser
-        self.counts.nulls += applied.nulls
+        self.counts.took(batch, accepted, rejected, applied.tally)
 
     def reached(self, offset: int) -> None:
         """The log holds nothing more for us below `offset`: control records leave gaps at its end."""
@@ -210,18 +242,16 @@ class PartitionOwner:
         The scripts are fixed from here on; while they are sent, `take` may go on. Raises OutputFailed.
         """
         dirty = self._pending.dirty
-        slots = dirty[~self._states.empty(dirty)]
+        slots = dirty[~self.states.empty(dirty)]
         renew = now_ms - min(TTL_SLACK_MS, self._ttl_ms // 2) if self._ttl_ms is not None else 0
-        writes = [
-            EntityWrite(w.key, w.blob, w.whole, w.length, self._ttl_ms)
-            for w in self._states.encode(slots, now_ms=now_ms, renew_before_ms=renew)
-        ]
+        encoded = self.states.encode(slots, now_ms=now_ms, renew_before_ms=renew)
+        writes = [EntityWrite._make((*write, self._ttl_ms)) for write in encoded]
         self._pending.written(slots)
         if all_outputs or now_ms - self._sent_ms >= _SEND_MS:
             self._sent_ms = now_ms
             self._send_due(now_ms, 0 if all_outputs else self._featureset.output_every_ms)
         move_to = min(self.position, self._pending.due_from(), self._outputs.held_from())
-        gone, move_to = self._gone(dirty[self._states.empty(dirty)], move_to)
+        gone, move_to = self._gone(dirty[self.states.empty(dirty)], move_to)
         complete = not self.complete and self.position >= self._complete_from
         if not writes and move_to <= self.stored and not complete:
             return None
@@ -235,22 +265,18 @@ class PartitionOwner:
     def flushed(self) -> None:
         """Step 5: every script of the flush was acknowledged."""
         self._flushing = False
-        over = len(self._states) - self._limits.resident_entities
+        over = len(self.states) - self._limits.resident_entities
         if over > 0:
-            resident = self._states.resident()
-            self._states.evict(self._pending.coldest(resident, over + len(self._states) // 10))
+            resident = self.states.resident()
+            self.states.evict(self._pending.coldest(resident, over + len(self.states) // 10))
+
+    def close(self) -> None:
+        """Forgets everything; nothing else may be called afterwards."""
+        self.states.close()
 
     def settled(self) -> bool:
         """Whether everything taken is stored and acknowledged."""
         return not self._flushing and self.stored == self.position and self.complete
-
-    def _decode(self, records: Records) -> tuple[EventBatch, list[Rejected]]:
-        """The events among the records."""
-        decode, at = self._compiled.decoder.decode, records.events()
-        if at is None:
-            return decode(records.values, records.offset, records.broker_ms)
-        batch, rejected = decode([records.values[i] for i in at.tolist()], records.offset[at], records.broker_ms[at])
-        return batch, [replace(item, index=int(at[item.index])) for item in rejected]
 
     def _erase(self, records: Records) -> Ints:
         """Resets the states that erasures ask for; returns their slots. An entity of another partition has none here.
@@ -261,9 +287,9 @@ class PartitionOwner:
         if not last:
             return np.empty(0, np.int64)
         keys = list(last)
-        self._load(self._states.missing(keys))
-        slots, offsets = self._states.slots(keys), records.offset[list(last.values())]
-        reset = self._states.erase(slots, offsets)
+        self._load(self.states.missing(keys))
+        slots, offsets = self.states.slots(keys), records.offset[list(last.values())]
+        reset = self.states.erase(slots, offsets)
         self._pending.erased(slots[reset], offsets[reset])
         self.counts.erased += int(np.count_nonzero(reset))
         return slots[reset]
@@ -275,42 +301,40 @@ class PartitionOwner:
         """
         slots, move_to = self._pending.erasable(slots, move_to)
         self._pending.written(slots)
-        return [self._states.keys[slot] for slot in slots.tolist()], move_to
+        return [self.states.keys[slot] for slot in slots.tolist()], move_to
 
     def _is_home(self, key: str) -> bool:
         source = self._featureset.source
         return partition_of(key, source.partitions, source.partitioner) == self.partition
 
-    def _routed(self, batch: EventBatch, records: Records, missing: Sequence[str]) -> tuple[EventBatch, list[Rejected]]:
-        """Sorts out events whose entity belongs to another partition; checked when an entity is first seen (§6.3)."""
+    def _routed(
+        self, batch: EventBatch, records: Records, missing: Sequence[str]
+    ) -> tuple[Bools | None, list[Rejected]]:
+        """Sorts out events whose entity belongs to another partition; checked when an entity is first seen (§6.3).
+
+        Returns which events stay; None: all.
+        """
         lost = {k for k in missing if not self._is_home(k)}
         if not lost:
-            return batch, []
+            return None, []
         kept = np.fromiter((k not in lost for k in batch.keys), np.bool_, len(batch))
+        sentence = f"{self._definition.key}: its key belongs to another partition than {self.partition}"
         index = np.searchsorted(records.offset, batch.offset[~kept])
-        rejected = [
-            Rejected(
-                i,
-                Reason.MISROUTED,
-                f"{self._definition.key}: its key belongs to another partition than {self.partition}",
-            )
-            for i in index.tolist()
-        ]
-        return select(batch, kept), rejected
+        return kept, [Rejected(i, Reason.MISROUTED, sentence) for i in index.tolist()]
 
     def _load(self, missing: list[str]) -> None:
         for begin in range(0, len(missing), _LOAD_KEYS):
             keys = missing[begin : begin + _LOAD_KEYS]
             blobs = self._io(lambda keys=keys: self.fence.load(keys))  # type: ignore[misc]
-            self._states.load(keys, blobs)
+            self.states.load(keys, blobs)
             self.counts.misses += sum(blob is None for blob in blobs)
         if missing:
-            slots = self._states.slots(missing)
+            slots = self.states.slots(missing)
             self._pending.resize(int(slots.max()) + 1)
             self._pending.loaded(slots)
             ahead = self.forgotten.among(missing)
             if ahead:
-                self._states.erase(self._states.slots(list(ahead)), np.array(list(ahead.values()), np.int64))
+                self.states.erase(self.states.slots(list(ahead)), np.array(list(ahead.values()), np.int64))
 
     def _send_due(self, now_ms: int, every_ms: int) -> None:
         if self._featureset.output_topic is None:
@@ -318,8 +342,8 @@ class PartitionOwner:
         slots = self._pending.due(now_ms, every_ms)
         if not len(slots):
             return
-        keys = [self._states.keys[slot] for slot in slots.tolist()]
-        vectors = self._compiled.reader.read_states(keys, *self._states.gather(slots), now_ms)
+        keys = [self.states.keys[slot] for slot in slots.tolist()]
+        vectors = self._compiled.reader.read_states(keys, *self.states.gather(slots), now_ms)
         self._outputs.send_vectors(keys, vectors, self._pending.sent(slots, now_ms))
         self.counts.vectors += len(keys)
         self.counts.nulls += vectors.nulls
@@ -339,15 +363,6 @@ class PartitionOwner:
         )
         return [*scripts, last]
 
-    def _count(self, batch: EventBatch, accepted: Bools, rejected: Sequence[Rejected], missing: Sequence[str]) -> None:
-        counts = self.counts
-        counts.processed += int(np.count_nonzero(accepted))
-        counts.duplicates += len(batch) - int(np.count_nonzero(accepted))
-        counts.clamped += batch.clamped
-        counts.hits += len(batch) - len(missing)
-        for item in rejected:
-            counts.rejected[item.reason] = counts.rejected.get(item.reason, 0) + 1
-
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -362,12 +377,3 @@ class Compiled:
         """Compiles a FeatureSet's definition."""
         layout = Layout(featureset.definition)
         return cls(EventDecoder(featureset.definition), layout, Reader(featureset.definition, layout))
-
-
-def select(batch: EventBatch, kept: Bools) -> EventBatch:
-    """Some events of a batch."""
-    at: Ints = np.flatnonzero(kept)
-    fields = {name: column.take(at) for name, column in batch.fields.items()}
-    keys = [batch.keys[i] for i in at.tolist()]
-    ids = [batch.event_ids[i] for i in at.tolist()]
-    return EventBatch(batch.offset[at], batch.broker_ms[at], batch.t_ms[at], keys, ids, fields, batch.clamped)

@@ -34,6 +34,12 @@ class Records:
         other = self.erase if self.skip is None else self.skip if self.erase is None else self.skip | self.erase
         return None if other is None else np.flatnonzero(~other)
 
+    def some(self, at: Ints | None) -> tuple[Sequence[bytes | None], Ints, Ints]:
+        """Values, offsets and broker times of the records at these indices; None: of all."""
+        if at is None:
+            return self.values, self.offset, self.broker_ms
+        return [self.values[i] for i in at.tolist()], self.offset[at], self.broker_ms[at]
+
     def erasures(self) -> dict[str, int]:
         """By entity the index of the last record that erases it."""
         if self.erase is None:

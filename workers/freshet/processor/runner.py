@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from freshet.processor.backlog import Backlog
 from freshet.processor.partition import Flush, PartitionOwner
 from freshet.processor.rebuild import Rebuild
-from freshet.processor.records import Records
 from freshet.stores.deliveries import Continuity
 from freshet.stores.fence import Script
 
@@ -66,9 +65,8 @@ class Runner:
         self._contact_ms = 0
         self._waiting_since_ms: int | None = None
 
-    def take(self, records: Records, now_ms: int) -> None:
-        """Takes records into memory. Raises what PartitionOwner.take raises."""
-        self.owner.take(records, now_ms)
+    def taken(self, now_ms: int) -> None:
+        """The owner took records into memory."""
         if self._waiting_since_ms is None:
             self._waiting_since_ms = now_ms
 

@@ -10,13 +10,14 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from freshet.processor.assignment import Assignment, Failure
+from freshet.engine.state_table import StateTable
+from freshet.processor.assignment import Assignment
 from freshet.processor.messages import to_records
 from freshet.processor.origin import LogBounds
 from freshet.processor.outputs import Outputs
@@ -26,6 +27,7 @@ from freshet.processor.report import Report
 from freshet.processor.runner import Pace, Runner
 from freshet.processor.source import SourceWatch
 from freshet.processor.takeover import History, Takeovers, Taking
+from freshet.processor.together import take_together
 from freshet.runtime import logs, metrics
 from freshet.runtime.settings import ConfigurationError, ProcessorSettings
 from freshet.runtime.shutdown import Stop
@@ -85,6 +87,7 @@ class Processor:
         self._settings = settings
         self._featureset = featureset
         self._compiled = Compiled.of(featureset)
+        self._table = StateTable(featureset.definition, self._compiled.layout)
         self._topic = featureset.source.topic
         self._namespace = featureset.namespace or settings.namespace
         self._owner = naming.owner(self._namespace, featureset.name, featureset.definition.revision)
@@ -123,8 +126,7 @@ class Processor:
         self._awake = time.monotonic()  # waiting for others was no work
         while not stop.is_set():
             self._take(self._poll())
-            for partition, records in self._assignment.backlogs():
-                self._take_records(partition, records)
+            self._take_records(self._assignment.backlogs())
             self._producer.poll(0)
             now = now_ms()
             self._look_at_clock(now)
@@ -209,9 +211,10 @@ class Processor:
             else:
                 self.report.kafka_error(error)
         # What was fetched together is believed or not together: a restart says nothing of what came before it.
-        restarted = {partition for partition, part in parts.items() if not self._take_partition(partition, part)}
+        judged = {partition: self._next(partition, part) for partition, part in parts.items()}
+        self._take_records([(partition, records) for partition, records in judged.items() if records is not None])
         for partition, offset in ends.items():
-            if partition not in restarted:
+            if judged.get(partition, ...) is not None:
                 self._reached_end(partition, offset)
 
     def _consuming(self, partition: Any) -> Runner | None:
@@ -219,16 +222,14 @@ class Processor:
         runner = self._assignment.runners.get(partition)
         return None if runner is None or runner.backlog is not None else runner
 
-    def _take_partition(self, partition: int, messages: list[Message]) -> bool:
-        """Takes what is what comes next; False if it is not, and was asked for again."""
+    def _next(self, partition: int, messages: list[Message]) -> Records | None:
+        """The records, if they are what comes next; else they were asked for again, or nobody wants them."""
         runner = self._consuming(partition)
         if runner is None:
-            return True
+            return None
         records, position = to_records(messages, self._owner), runner.owner.position
-        if not self._believed(partition, lambda: runner.continuity.accepts(position, records.offset)):
-            return False
-        self._take_records(partition, records)
-        return True
+        good = self._believed(partition, lambda: runner.continuity.accepts(position, records.offset))
+        return records if good else None
 
     def _believed(self, partition: int, judge: Callable[[], bool]) -> bool:
         """Asks Kafka to deliver a partition anew from where we are, unless what it delivered comes next there."""
@@ -243,12 +244,13 @@ class Processor:
             self._assignment.restart(partition, position)
         return good
 
-    def _take_records(self, partition: int, records: Records) -> None:
+    def _take_records(self, parts: Sequence[tuple[int, Records]]) -> None:
+        if not parts:
+            return
         began = time.perf_counter()
-        try:
-            self._assignment.runners[partition].take(records, now_ms())
-        except Failure as error:
-            self._assignment.stop(partition, error, now_ms())
+        runners = [(self._assignment.runners[partition], records) for partition, records in parts]
+        for runner, error in take_together(self._compiled.decoder, runners, now_ms()):
+            self._assignment.stop(runner.owner.partition, error, now_ms())
         self.report.computed(time.perf_counter() - began)
 
     def _reached_end(self, partition: Any, offset: Any) -> None:
@@ -284,6 +286,7 @@ class Processor:
             io=lambda call: self._io.submit(call).result(),
             limits=Limits(resident_entities=settings.resident_entities),
             counts=self.report.counts,
+            table=self._table,
         )
         start, end = kafka.log_bounds(self._consumer, self._topic, partition)
         return self._takeovers.take(owner, topic.topic_id, LogBounds(start, end, None))

@@ -107,7 +107,7 @@ class Log:
             keys=[self.keys[i] for i in at.tolist()],
             event_ids=[self.event_ids[i] for i in at.tolist()],
             fields={name: column.take(at) for name, column in self.fields.items()},
-            clamped=int((self.event_ms[at] > self.broker_ms[at]).sum()),
+            clamped=self.event_ms[at] > self.broker_ms[at],
         )
 
     def record(self, i: int) -> Record:
