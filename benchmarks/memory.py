@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import redis
 
 from benchmarks.events import send
-from benchmarks.processor import until
+from benchmarks.processor import samples
 from benchmarks.results import Figure
 from benchmarks.stack import MEASURED, Stack, stack
 
@@ -38,7 +39,7 @@ def _entity_bytes(running: Stack, name: str, ages_ms: list[int]) -> float:
     before = _used(client)
     users = [f"{name}_{i}" for i in range(USERS)]
     count = send(running, ((user, age) for age in sorted(ages_ms, reverse=True) for user in users))
-    until(lambda: processor.metric("events_processed_total"), count)
+    _await(lambda: processor.metric("events_processed_total"), count)
     processor.stop()
     # The duplicate filter belongs to events, not to entities, and is gone after `deduplicate`.
     filters = sum(client.memory_usage(key) or 0 for key in client.scan_iter("*:dup*", count=1000))
@@ -59,7 +60,7 @@ def _written(running: Stack) -> float:
     processor = running.service("processor", MEASURED)
     rng, before = random.Random(7), _received(client)
     count = send(running, ((f"heavy_{rng.randrange(USERS)}", 0) for _ in range(20 * USERS)))
-    until(lambda: processor.metric("events_processed_total"), count)
+    _await(lambda: processor.metric("events_processed_total"), count)
     processor.stop()
     return (_received(client) - before) / count
 
@@ -67,10 +68,15 @@ def _written(running: Stack) -> float:
 def _resident(running: Stack) -> float:
     processor = running.service("processor", MEASURED)
     count = send(running, ((f"many_{i}", 0) for _ in range(3) for i in range(MANY)))
-    until(lambda: processor.metric("events_processed_total"), count)
+    _await(lambda: processor.metric("events_processed_total"), count)
     rss = processor.metric("process_resident_memory_bytes")
     processor.stop()
     return rss
+
+
+def _await(done: Callable[[], float], events: int) -> None:
+    for _ in samples(done, events):
+        pass
 
 
 def _used(client: redis.Redis) -> int:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from confluent_kafka import TopicPartition
@@ -75,18 +75,24 @@ def _limit_process(bootstrap: str) -> float:
 
 def until(done: Callable[[], float], events: int) -> float:
     """Events a second between the first tenth and the end, as a counter that is read every 50 ms tells."""
-    begin = None
+    head = [(at, value) for at, value in samples(done, events) if value >= _HEAD * events]
+    (begin, first), (end, last) = head[0], head[-1]
+    if end == begin:
+        raise RuntimeError(f"{events:,} events were done before the first look: too few to tell a rate")
+    return (last - first) / (end - begin)
+
+
+def samples(done: Callable[[], float], events: int) -> Iterator[tuple[float, float]]:
+    """Times and values of a counter, every 50 ms until it has reached `events`. Raises RuntimeError if it stands."""
     seen, at = 0.0, time.monotonic()
     end = time.monotonic() + 300
     while time.monotonic() < end:
         now, value = time.monotonic(), done()
-        if begin is None and value >= _HEAD * events:
-            begin = (now, value)
+        yield now, value
+        if value >= events:
+            return
         if value != seen:
             seen, at = value, now
-        if value >= events:
-            assert begin is not None
-            return float((value - begin[1]) / (now - begin[0]))
         if now - at > 30:
             raise RuntimeError(f"the processor stands at {seen:,.0f} of {events:,} events")
         time.sleep(0.05)
