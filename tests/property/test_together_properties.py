@@ -1,4 +1,4 @@
-"""Partitions that share a table and are taken together are what SQL says of each (decision 11)."""
+"""Partitions that share a table and are taken together are what SQL says of each (decision 12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a record when its topic is keyed anew by an entity: the pure part of `freshet rekey` (decision 10).
+"""What becomes of a record when its topic is keyed anew by an entity: the pure part of `freshet rekey` (decision 11).
 
 Nothing is judged twice. What names the entity goes on under its key; what names none is no event of this entity; and
 what cannot be read goes on as it is, so that processors refuse it with their own words.

@@ -1,4 +1,4 @@
-"""Where copying a partition of an origin begins, or why it may not: pure (decision 10).
+"""Where copying a partition of an origin begins, or why it may not: pure (decision 11).
 
 The committed offset of the group is the truth: it moves in the transaction that writes the copies. Beside it stands a
 mark with the ids of both topics, since an offset means nothing in a topic that was made anew, and with who writes.

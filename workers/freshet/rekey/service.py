@@ -1,6 +1,6 @@
 """`freshet rekey`: copies the events of a topic that is keyed by something else into one that is keyed by the entity.
 
-Exactly once and in order: copies and the offsets up to which the origin is copied are one transaction (decision 10).
+Exactly once and in order: copies and the offsets up to which the origin is copied are one transaction (decision 11).
 Several processes share the origin's partitions by Kafka's consumer group, which refuses the offsets of who has lost
 its partitions, and with them the copies.
 """
