@@ -5,27 +5,33 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
+from unittest.mock import patch
 
+from freshet.engine.decode import EventDecoder
 from freshet.processor import service
-from freshet.processor.partition import PartitionOwner
 from freshet.processor.records import Records
+from freshet.processor.runner import Runner
+from freshet.processor.together import take_together
 from freshet.runtime.settings import ProcessorSettings
+
+Parts = Sequence[tuple[Runner, Records]]
 
 
 def main(after: int, seconds: float) -> None:
     """Runs until killed; the batch `after` so many is the slow one."""
-    take = PartitionOwner.take
     taken = 0
 
-    def slow(self: PartitionOwner, records: Records, now_ms: int) -> None:
+    def slow(decoder: EventDecoder, parts: Parts, now_ms: int) -> Any:
         nonlocal taken
         taken += 1
         if taken == after:
             time.sleep(seconds)
-        take(self, records, now_ms)
+        return take_together(decoder, parts, now_ms)
 
-    PartitionOwner.take = slow  # type: ignore[method-assign]
-    service.run(ProcessorSettings.from_environment(os.environ))
+    with patch.object(service, "take_together", slow):
+        service.run(ProcessorSettings.from_environment(os.environ))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def test_a_partition_that_was_stopped_and_taken_away_goes_on_when_it_comes_back(
         producer.produce(topic, b"x", partition=0)
     producer.flush()
     consumer: Any = stores.consumer(settings, namespace)
-    owner = cast(PartitionOwner, SimpleNamespace(complete=True, position=3))
+    owner = cast(PartitionOwner, SimpleNamespace(complete=True, position=3, close=lambda: None))
 
     def own(_: int) -> Taking:
         begun: Future[Begun] = Future()
