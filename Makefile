@@ -49,11 +49,13 @@ test-cluster: $(STAMP) ## The operator against the API server of KUBECONFIG
 
 # Most of it waits: for a Lease, for a watch that says nothing, for rest. Three at a time, each with a Kafka of its own.
 .PHONY: cluster-objects cluster-outage cluster-rest
-cluster-objects: FILES := crash crds create delete spec
-cluster-outage: FILES := outage live_config topics repair
-cluster-rest: FILES := steady leader namespaces
+OUTAGE := $(patsubst %,tests/cluster/test_%.py,outage live_config topics repair)
+REST := $(patsubst %,tests/cluster/test_%.py,steady leader namespaces)
+cluster-objects: FILES := $(filter-out $(OUTAGE) $(REST),$(wildcard tests/cluster/test_*.py))
+cluster-outage: FILES := $(OUTAGE)
+cluster-rest: FILES := $(REST)
 cluster-objects cluster-outage cluster-rest: $(STAMP)
-	REQUIRE_ALL=1 $(BIN)/pytest $(patsubst %,tests/cluster/test_%.py,$(FILES)) --durations 5
+	REQUIRE_ALL=1 $(BIN)/pytest $(FILES) --durations 5
 
 # The short form: a user's commands, what is refused, what is killed.
 E2E := $(addprefix tests/e2e/test_,commands.py refused.py faults.py)

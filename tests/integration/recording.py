@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -17,17 +15,16 @@ import psycopg
 
 from freshet.dev import children
 from freshet.dev.oracle.log import log_of
-from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka
 from freshet.dev.topic_log import Raw, read_topic
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import parse_featureset
 from freshet.stores import kafka
+from tests.integration.services import Services
 from tests.integration.system import _record
 
 PARTITIONS = 4
-_ROOT = Path(__file__).parent.parent.parent
 _MANIFEST = """
 apiVersion: freshet.dev/v1alpha1
 kind: FeatureSet
@@ -73,7 +70,7 @@ class Recording:
         self.make_topics()
         self.producer = kafka.producer(self.settings)
         self.sent = 0
-        self._processes: list[tuple[subprocess.Popen[bytes], int]] = []
+        self._services = Services(folder / "recorders.log", self.kafka.bootstrap)
 
     def make_topics(self) -> None:
         """Those that are missing."""
@@ -101,40 +98,26 @@ class Recording:
 
     def recorder(self, *, dies_before_commit: int = 0, **more: str) -> subprocess.Popen[bytes]:
         """Starts a recorder; with `dies_before_commit` it kills itself just before that transaction's commit."""
-        properties = self.folder / "client.properties"
-        properties.write_text("session.timeout.ms=6000\n")
-        (port,) = free_ports(1)
-        environment = {
-            **os.environ,
-            "FRESHET_KAFKA": self.kafka.bootstrap,
-            "FRESHET_KAFKA_CONFIG": str(properties),
+        common = {
             "FRESHET_POSTGRES": self.url,
             "FRESHET_MANIFESTS": str(self.manifest),
             "FRESHET_NAMESPACE": self.namespace,
-            "FRESHET_METRICS_HOST": "127.0.0.1",
-            "FRESHET_METRICS_PORT": str(port),
             "FRESHET_DEAD_LETTER_TOPIC": self.dead_letters,
-            **more,
         }
-        command = [sys.executable, "-m", "tests.integration.dying_recorder", str(dies_before_commit)]
-        process = children.spawn(command, self.log(), environment, _ROOT)
-        self._processes.append((process, port))
-        return process
+        arguments = ("tests.integration.dying_recorder", str(dies_before_commit))
+        return self._services.start(*arguments, **{**common, **more})
 
     def log(self) -> Path:
         """Where the recorders' output goes."""
-        return self.folder / "recorders.log"
+        return self._services.log
 
     def close(self) -> None:
         """Ends all recorders."""
-        for process, _ in self._processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        self._services.close()
 
     def ready(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
         """What a recorder says of itself; empty while it does not answer."""
-        port = next(port for one, port in self._processes if one is process)
+        port = self._services.ports[process.pid]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as answer:
                 return dict(json.load(answer))
@@ -145,7 +128,7 @@ class Recording:
 
     def metric(self, process: subprocess.Popen[bytes], name: str) -> float:
         """Sum of a metric's samples."""
-        port = next(port for one, port in self._processes if one is process)
+        port = self._services.ports[process.pid]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + "{", name + " ")))

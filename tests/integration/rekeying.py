@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -18,13 +16,13 @@ from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.cimpl import NewTopic
 
 from freshet.dev import children
-from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec.load import parse_featureset
 from freshet.spec.naming import rekey_group
 from freshet.spec.partitioning import partition_of
 from freshet.stores import kafka
+from tests.integration.services import Services
 
 ORIGIN_PARTITIONS, PARTITIONS = 3, 4
 MANIFEST = """
@@ -71,9 +69,8 @@ class Rig:
         self.make_origin()
         kafka.ensure_topics(self.admin, [self.featureset], unique("dead"), replication=1)
         self.producer = kafka.producer(self.settings)
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.ports: dict[int, int] = {}
-        """Metrics ports by process id."""
+        self._services = Services(folder / "stages.log", server.bootstrap)
+        self.ports = self._services.ports
 
     def make_origin(self) -> None:
         """The origin as somebody else made it."""
@@ -82,35 +79,16 @@ class Rig:
 
     def stage(self, module: str = "freshet", *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
         """Starts a stage."""
-        properties = self.folder / "client.properties"
-        properties.write_text("session.timeout.ms=6000\n")
-        (port,) = free_ports(1)
-        environment = {
-            **os.environ,
-            "FRESHET_KAFKA": self.kafka.bootstrap,
-            "FRESHET_KAFKA_CONFIG": str(properties),
-            "FRESHET_MANIFESTS": str(self.manifest),
-            "FRESHET_METRICS_HOST": "127.0.0.1",
-            "FRESHET_METRICS_PORT": str(port),
-            **settings,
-        }
-        command = [sys.executable, "-m", module, *(arguments or ("rekey",))]
-        root = Path(__file__).parent.parent.parent
-        process = children.spawn(command, self.log(), environment, root)
-        self._processes.append(process)
-        self.ports[process.pid] = port
-        return process
+        settings = {"FRESHET_MANIFESTS": str(self.manifest), **settings}
+        return self._services.start(module, *(arguments or ("rekey",)), **settings)
 
     def log(self) -> Path:
         """Where the stages' output goes."""
-        return self.folder / "stages.log"
+        return self._services.log
 
     def close(self) -> None:
         """Ends all stages."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        self._services.close()
 
     def send(self, key: str | None, value: bytes, headers: Headers | None = None) -> None:
         """Sends a record to the origin."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from freshet.dev.kafka_cluster import EmbeddedKafkaCluster
 from freshet.dev.oracle.compare import differences, report
 from freshet.dev.oracle.log import Log, Record, log_of
 from freshet.dev.oracle.run import Oracle, Reads
-from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
 from freshet.engine.column import Column, Ints
 from freshet.engine.reader import Reader
@@ -34,6 +31,7 @@ from freshet.spec.load import parse_featureset
 from freshet.spec.partitioning import partition_of
 from freshet.stores import kafka
 from freshet.stores.fence import Progress
+from tests.integration.services import Services
 
 Row = tuple[int, int, bytes]
 """Offset, broker time in ms, value."""
@@ -142,7 +140,7 @@ class System:
         self.producer = kafka.producer(self.settings)
         self.acknowledged: Callable[[Any, Any], None] = lambda *_: None
         """Told of every record that Kafka has, or refuses."""
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._services = Services(folder / "processors.log", self.kafka.bootstrap)
 
     def send(self, event: dict[str, Any]) -> None:
         """Sends one event, keyed by its entity."""
@@ -160,47 +158,32 @@ class System:
 
         With `clock_off_seconds` its clock is off by so much, and SIGUSR1 makes that the other way round.
         """
-        command = [sys.executable, "-m", "tests.integration.dying_processor", str(dies_before_script)]
         if clock_off_seconds:
-            command[2:] = ["tests.integration.clock_processor", str(clock_off_seconds)]
-        return self._run(command, settings)
+            return self.start("tests.integration.clock_processor", str(clock_off_seconds), **settings)
+        return self.start("tests.integration.dying_processor", str(dies_before_script), **settings)
 
     def recorder(self, **settings: str) -> subprocess.Popen[bytes]:
         """Starts a recorder."""
-        return self._run([sys.executable, "-m", "freshet", "recorder"], settings)
+        return self.start("freshet", "recorder", **settings)
 
-    def _run(self, command: list[str], settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        properties = self.folder / "client.properties"
-        properties.write_text("session.timeout.ms=6000\n")
-        (port,) = free_ports(1)
-        environment = {
-            **os.environ,
-            "FRESHET_KAFKA": self.kafka.bootstrap,
-            "FRESHET_KAFKA_CONFIG": str(properties),
+    def start(self, module: str, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Starts any service."""
+        common = {
             "FRESHET_REDIS": self.valkey.url,
             "FRESHET_MANIFESTS": str(self.manifest),
             "FRESHET_NAMESPACE": self.namespace,
-            "FRESHET_METRICS_HOST": "127.0.0.1",
-            "FRESHET_METRICS_PORT": str(port),
             "FRESHET_DEAD_LETTER_TOPIC": self.dead_letters,
             "FRESHET_POSTGRES": self._postgres,
-            **settings,
         }
-        root = Path(__file__).parent.parent.parent
-        process = children.spawn(command, self.log(), environment, root)
-        self._processes.append(process)
-        return process
+        return self._services.start(module, *arguments, **{**common, **settings})
 
     def log(self) -> Path:
         """Where the processors' output goes."""
-        return self.folder / "processors.log"
+        return self._services.log
 
     def close(self) -> None:
         """Ends all processors."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        self._services.close()
 
     def progress(self) -> list[Progress | None]:
         """What the store says of each partition; None for each while it does not answer."""

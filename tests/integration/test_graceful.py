@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -72,10 +71,7 @@ def test_too_slow_for_its_poll_interval(system: System, tmp_path: Path) -> None:
     hasty = tmp_path / "hasty.properties"
     hasty.write_text("session.timeout.ms=6000\nmax.poll.interval.ms=6000\n")
     with loaded(system, 500):
-        slow = system._run(
-            [sys.executable, "-m", "tests.integration.slow_processor", "100", "14"],
-            {"FRESHET_KAFKA_CONFIG": str(hasty)},
-        )
+        slow = system.start("tests.integration.slow_processor", "100", "14", FRESHET_KAFKA_CONFIG=str(hasty))
         eventually(lambda: "MAXPOLL" in system.log().read_text(), 90)
         eventually(lambda: system.log().read_text().count("partition taken over") >= 2 * PARTITIONS, 60)
         moves_on(system)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from freshet.dev.errors import CommandFailed
 from freshet.dev.oracle.log import Log, column_of
@@ -84,7 +84,7 @@ def _take(message: Message, found: dict[int, list[Raw]], ended: set[int]) -> Non
         only_for = mark.owner if isinstance(mark, Replay) else None
         raw = Raw(message.offset() or 0, message.timestamp()[1], message.value() or b"", erases, only_for)
         found[partition].append(raw)
-    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name for it
+    elif error.code() == kafka.PARTITION_END:
         ended.add(partition)
     else:
         raise CommandFailed(f"the topic could not be read: {error.str()}")

@@ -71,7 +71,7 @@ class EventDecoder:
     def decode(
         self, values: Sequence[bytes | None], offsets: Ints, broker_ms: Ints
     ) -> tuple[EventBatch, list[Rejected]]:
-        """The valid events of one partition as columns, and the others with their reasons. Never raises.
+        """The valid events as columns, and the others with their reasons. Never raises.
 
         `offsets` and `broker_ms` (epoch milliseconds) belong to `values`, one each. Nulls and absent event ids
         are None; so is an empty event id.

@@ -1,4 +1,4 @@
-"""A micro-batch of accepted-so-far events of one partition, as columns."""
+"""A micro-batch of accepted-so-far events of one or several partitions, as columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from freshet.engine.column import Bools, Column, Ints
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Valid records in offset order, duplicates not yet left out: rows of E (design §5) before the duplicate rule."""
+    """Valid records, those of a partition in offset order, duplicates not yet left out: rows of E (design §5) before
+    the duplicate rule."""
 
     offset: Ints
     broker_ms: Ints

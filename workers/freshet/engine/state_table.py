@@ -57,10 +57,9 @@ class StateTable:
 
     def take(self, count: int) -> Ints:
         """Rows for so many entities, to be filled by `load`."""
-        reused = self._free[len(self._free) - count :] if count < len(self._free) else self._free[:]
-        del self._free[len(self._free) - len(reused) :]
+        reused = [self._free.pop() for _ in range(min(count, len(self._free)))]
         new = count - len(reused)
-        rows = np.array([*reversed(reused), *range(self._used, self._used + new)], np.int64)
+        rows = np.array([*reused, *range(self._used, self._used + new)], np.int64)
         self._used += new
         if self._used > len(self.fixed):
             self._resize(max(2 * len(self.fixed), self._used))

@@ -16,6 +16,7 @@ from freshet.processor.records import Records
 from freshet.processor.runner import Flushed, Pace, Runner
 from freshet.processor.takeover import Taking
 from freshet.runtime import metrics
+from freshet.stores import kafka
 from freshet.stores.deliveries import Continuity
 from freshet.stores.fence import Refused, StoreDown, StoreFull
 from freshet.stores.postgres import HistoryDown
@@ -174,8 +175,7 @@ class Assignment:
         """Makes Kafka deliver a partition from an offset again. What was fetched before is discarded by the client."""
         place = TopicPartition(self._topic, partition, offset)
         try:
-            self._consumer.incremental_unassign([place])
-            self._consumer.incremental_assign([place])
+            kafka.deliver_from(self._consumer, place)
             self._consumer.resume([place])
         except KafkaException as error:
             # Kafka took the partition away meanwhile: its callback comes with the next poll.

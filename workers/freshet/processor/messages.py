@@ -10,6 +10,7 @@ from confluent_kafka import Message
 
 from freshet.engine.control import Erase, Mark, Replay, is_marked, mark_of
 from freshet.processor.records import Records
+from freshet.stores.kafka import raw
 
 
 def to_records(messages: list[Message], owner: str) -> Records:
@@ -26,7 +27,7 @@ def to_records(messages: list[Message], owner: str) -> Records:
         np.fromiter((m.offset() for m in messages), np.int64, size),
         np.fromiter((m.timestamp()[1] for m in messages), np.int64, size),
         [m.value() for m in messages],
-        lambda i: _bytes(messages[i].key()),
+        lambda i: raw(messages[i].key()),
         skip,
         erase,
     )
@@ -36,10 +37,6 @@ def _marks(messages: list[Message]) -> Iterator[tuple[int, Mark]]:
     for index, message in enumerate(messages):
         pairs: Any = message.headers()
         if pairs and is_marked(pairs):
-            mark = mark_of(_bytes(message.key()), _bytes(message.value()), pairs)
+            mark = mark_of(raw(message.key()), raw(message.value()), pairs)
             if mark is not None:
                 yield index, mark
-
-
-def _bytes(key: Any) -> bytes | None:
-    return key.encode() if isinstance(key, str) else key

@@ -81,8 +81,11 @@ class Counts:
         self.processed += int(np.count_nonzero(accepted))
         self.duplicates += len(batch) - int(np.count_nonzero(accepted))
         self.clamped += 0 if batch.clamped is None else int(np.count_nonzero(batch.clamped))
-        for name in Tally.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(tally, name))
+        self.late += tally.late
+        self.too_late += tally.too_late
+        self.left_out_of_sessions += tally.left_out_of_sessions
+        self.nulls += tally.nulls
+        self.coarser += tally.coarser
         for item in rejected:
             self.rejected[item.reason] = self.rejected.get(item.reason, 0) + 1
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from freshet.engine.state_table import StateTable
 from freshet.processor.assignment import Assignment
@@ -29,6 +29,7 @@ from freshet.processor.source import SourceWatch
 from freshet.processor.takeover import History, Takeovers, Taking
 from freshet.processor.together import take_together
 from freshet.runtime import logs, metrics
+from freshet.runtime.clock import now_ms
 from freshet.runtime.settings import ConfigurationError, ProcessorSettings
 from freshet.runtime.shutdown import Stop
 from freshet.spec import headers, naming
@@ -48,7 +49,6 @@ _REVOKE_MS = 3_000
 _COMMIT_MS = 1_000
 _CLOCK_STEP_MS = 1_000
 """Smaller steps back only make a wait that much longer."""
-_OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names
 _SWITCH_SECONDS = 0.0005
 """How long the computing thread may keep the interpreter while a store reply waits: the default of 5 ms would be paid
 at every script."""
@@ -203,9 +203,9 @@ class Processor:
             error = message.error()
             if error is None:
                 parts.setdefault(message.partition(), []).append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
+            elif error.code() == kafka.PARTITION_END:
                 ends[message.partition()] = message.offset()
-            elif error.code() in _OUTSIDE_LOG:
+            elif error.code() in kafka.OUTSIDE_LOG:
                 sentence = f"partition {message.partition()}: what comes next is not in the log any more: {error.str()}"
                 self._assignment.stop(message.partition() or 0, SourceTruncated(sentence), now_ms())
             else:
@@ -373,8 +373,3 @@ def choose(featuresets: list[FeatureSet], name: str | None) -> FeatureSet:
         wanted = f'there is no FeatureSet "{name}"' if name else "a processor works on one FeatureSet"
         raise ConfigurationError(f"FRESHET_FEATURESET: {wanted}; the manifests hold {names}: name one of them")
     return chosen[0]
-
-
-def now_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000

@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from freshet.engine.column import Ints
 from freshet.engine.control import Headers
+from freshet.stores.kafka import raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,12 @@ def batch_of(messages: Sequence[Message]) -> Batch:
     return Batch(
         np.fromiter((m.offset() for m in messages), np.int64, size),
         np.fromiter((m.timestamp()[1] for m in messages), np.int64, size),
-        [_bytes(m.value()) for m in messages],
-        [_bytes(m.key()) for m in messages],
+        [raw(m.value()) for m in messages],
+        [raw(m.key()) for m in messages],
         headers,
     )
 
 
 def _pairs(message: Message) -> Headers:
     headers: Any = message.headers() or ()
-    return [(name, _bytes(value)) for name, value in headers]
-
-
-def _bytes(value: Any) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
+    return [(name, raw(value)) for name, value in headers]

@@ -17,6 +17,7 @@ from freshet.recorder.judge import Judge
 from freshet.recorder.rows import Place, Rows
 from freshet.recorder.topics import Role
 from freshet.recorder.writer import Also
+from freshet.stores import kafka
 from freshet.stores.deliveries import Continuity
 
 log = logging.getLogger(__name__)
@@ -186,8 +187,7 @@ class Holdings:
         """Makes Kafka deliver a partition from an offset again. What was fetched before is discarded by the client."""
         place = TopicPartition(*key, offset)
         try:
-            self._consumer.incremental_unassign([place])
-            self._consumer.incremental_assign([place])
+            kafka.deliver_from(self._consumer, place)
             self._pause(key, self.held)
         except KafkaException as error:
             # Kafka took the partition away meanwhile: its callback comes with the next poll.

@@ -32,6 +32,7 @@ from freshet.recorder.sweeper import Sweeper
 from freshet.recorder.topic_watch import TopicWatch
 from freshet.recorder.topics import Role
 from freshet.runtime import logs, metrics
+from freshet.runtime.clock import now_ms
 from freshet.runtime.live import state
 from freshet.runtime.live.service import Server, configured
 from freshet.runtime.live.state import ConfigState
@@ -50,7 +51,6 @@ _BATCH = 5_000
 _REVOKE_SECONDS = 3.0
 """Longest time that a hand-over may take: peers wait for it."""
 _COMMIT_MS = 1_000
-_OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001
 
 Failure = (OwnerBusy, LogShorter, HistoryDown, TopicUnknown, KafkaException)
@@ -249,14 +249,14 @@ class Recorder:
         """The client reports the end of a partition, or a problem."""
         key = (message.topic() or "", message.partition() or 0)
         owned = self._holdings.owned.get(key)
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
+        if error.code() == kafka.PARTITION_END:
             # The end of the log may lie beyond its last record: control records have offsets too.
             offset: Any = message.offset()
             if owned is None:
                 return
             if self._believed(owned, lambda: owned.continuity.ends(owned.position, offset)):
                 owned.position = max(owned.position, offset)
-        elif error.code() in _OUTSIDE_LOG:
+        elif error.code() in kafka.OUTSIDE_LOG:
             self._topics.soon()
             sentence = f"{key[0]}/{key[1]}: what comes next is not in the log any more: {error.str()}"
             self._holdings.stop(key, LogEndChanged(sentence), now_ms())
@@ -385,8 +385,3 @@ class Recorder:
         self._holdings.dropped(keys)
         for key in keys:
             self.report.dropped(key)
-
-
-def now_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000

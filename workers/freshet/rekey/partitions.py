@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from freshet.stores import kafka
 from freshet.stores.deliveries import Continuity
 
 log = logging.getLogger(__name__)
@@ -90,8 +91,7 @@ class Partitions:
         """Makes Kafka deliver a partition from where we are. What was fetched before is discarded by the client."""
         place = TopicPartition(self._origin, partition, self.running[partition].position)
         try:
-            self._consumer.incremental_unassign([place])
-            self._consumer.incremental_assign([place])
+            kafka.deliver_from(self._consumer, place)
             self._consumer.resume([place])
         except KafkaException as error:
             # Kafka took the partition away meanwhile: its callback comes with the next poll.

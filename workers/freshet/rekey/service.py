@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from freshet.engine.rekeying import KeyReader, rekeyed
 from freshet.rekey.beginning import Start, Stopped
@@ -23,6 +23,7 @@ from freshet.rekey.partitions import Partitions, Running
 from freshet.rekey.report import Counts, Report
 from freshet.rekey.writer import Aborted, Writer
 from freshet.runtime import logs, metrics
+from freshet.runtime.clock import now_ms
 from freshet.runtime.settings import ConfigurationError, RekeySettings
 from freshet.runtime.shutdown import Stop
 from freshet.spec.definition import FeatureSet
@@ -40,7 +41,6 @@ _LOOK_MS = 2_000
 """Between two looks at the topics' ids. One made anew and filled again within it looks like the old one."""
 _RECORD_BYTES = 256
 """What a record takes at most beside its key, value and headers."""
-_OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names
 
 
 class TooLarge(Stopped):
@@ -157,9 +157,9 @@ class Stage:
             error = message.error()
             if error is None:
                 parts.setdefault(message.partition(), []).append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
+            elif error.code() == kafka.PARTITION_END:
                 ends.append(message)
-            elif error.code() in _OUTSIDE_LOG:
+            elif error.code() in kafka.OUTSIDE_LOG:
                 outside.append(message)
             else:
                 log.warning("Kafka reports a problem", extra={"code": error.name(), "error": error.str()})
@@ -191,7 +191,7 @@ class Stage:
 
     def _copy(self, partition: int, message: Message) -> bool:
         """Adds one record to the transaction; False if the partition has to stop before it."""
-        key, value = _bytes(message.key()), _bytes(message.value())
+        key, value = kafka.raw(message.key()), kafka.raw(message.value())
         headers: Any = message.headers() or []
         found = rekeyed(self._reader, key, value, headers)
         if not found.copied:
@@ -330,12 +330,3 @@ def _sentence(error: Exception) -> str:
         code = error.args[0]
         return "there is no topic yet" if code.code() == kafka.NO_SUCH_TOPIC else f"Kafka: {code.str()}"
     return str(error)
-
-
-def _bytes(data: Any) -> bytes | None:
-    return data.encode() if isinstance(data, str) else data
-
-
-def now_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000

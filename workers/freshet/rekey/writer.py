@@ -43,9 +43,9 @@ class Writer:
         self._topic = topic
         self.transactional_id = transactional_id
         self._new = partial(kafka.producer, settings, partitioner, delivery_timeout_ms=_TRANSACTION_MS)
-        self._producer: Producer | None = None
+        # Made at once: bad settings are told at the start, not in the loop.
+        self._producer: Producer | None = self._new(transactional_id=transactional_id)
         self._ready = self._begun = False
-        self._new(transactional_id=transactional_id)  # bad settings are told at the start, not in the loop
 
     def open(self) -> None:
         """Makes a producer if there is none; it ends what one before it left open. Raises Aborted."""
@@ -64,7 +64,7 @@ class Writer:
         """Ends the transactions of another writer, which is gone or should be. Raises Aborted."""
         other = self._new(transactional_id=transactional_id)
         try:
-            self._call(lambda left: other.init_transactions(left), Deadline(_CALL_SECONDS))
+            self._call(other.init_transactions, Deadline(_CALL_SECONDS))
         except KafkaException as error:
             raise Aborted(f"{transactional_id} was not fenced: {error.args[0].str()}") from error
         log.info("what another writer left open is ended", extra={"writer": transactional_id})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from freshet.engine.layout import LayoutError
 from freshet.engine.reader import Vectors
+from freshet.runtime.clock import now_ms
 from freshet.serving import measure
 from freshet.serving.cache import AgingCache, State
 from freshet.serving.catalogue import Served, incomplete
@@ -17,11 +18,6 @@ from freshet.stores.reader import Fetched, OnlineReader, Request
 from freshet.stores.redis import StoreDown
 
 _STORE_DOWN = unavailable("store_down", "the online store does not answer: try again shortly")
-
-
-def wall_ms() -> int:
-    """Now, in ms since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(slots=True)
@@ -49,7 +45,7 @@ class Reads:
         cache: AgingCache[State],
         *,
         cluster: bool = False,
-        clock: Callable[[], int] = wall_ms,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
         """`cluster`: the store has shards that fail one by one. `clock` gives the read time in ms since 1970."""
         self._store = store

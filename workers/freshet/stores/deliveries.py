@@ -73,7 +73,7 @@ def next_offset(settings: KafkaSettings, topic: str, partition: int, offset: int
             if message is None:
                 continue
             error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+            if error is not None and error.code() != kafka.PARTITION_END:
                 raise KafkaException(error)
             found = message.offset()
             assert found is not None

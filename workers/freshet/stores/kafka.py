@@ -22,15 +22,19 @@ __all__ = [
     "LOG",
     "MAX_MESSAGE_BYTES",
     "NO_SUCH_TOPIC",
+    "OUTSIDE_LOG",
+    "PARTITION_END",
     "TopicInfo",
     "admin",
     "consumer",
+    "deliver_from",
     "describe_topic",
     "ensure_topics",
     "log_bounds",
     "many_log_bounds",
     "offset_at",
     "producer",
+    "raw",
 ]
 
 PARTITIONERS = {"murmur2": "murmur2_random", "consistent": "consistent_random"}
@@ -43,6 +47,9 @@ DELIVERY_SECONDS = 30
 """By then a record is acknowledged or reported as failed, unless a producer is told otherwise."""
 
 NO_SUCH_TOPIC = KafkaError.UNKNOWN_TOPIC_OR_PART
+PARTITION_END = KafkaError._PARTITION_EOF  # noqa: SLF001  # the client's public name for it
+OUTSIDE_LOG = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001  # public names too
+"""Codes that say: what comes next is not in the log any more."""
 
 _ONCE = {"retries": 0, "max.in.flight.requests.per.connection": 1}
 
@@ -149,6 +156,20 @@ def _made(kind: type[Client], settings: KafkaSettings, own: dict[str, Any], logg
     except KafkaException as error:
         reason = error.args[0].str()
         raise ConfigurationError(f"FRESHET_KAFKA or FRESHET_KAFKA_CONFIG: {reason}") from None
+
+
+def deliver_from(client: Consumer, place: TopicPartition) -> None:
+    """Makes Kafka deliver an assigned partition from an offset again. What was fetched before is discarded.
+
+    Raises KafkaException where Kafka has taken the partition away; its callback comes with the next poll.
+    """
+    client.incremental_unassign([place])
+    client.incremental_assign([place])
+
+
+def raw(data: Any) -> bytes | None:
+    """A key, value or header as bytes: the client's types allow for texts."""
+    return data.encode() if isinstance(data, str) else data
 
 
 def log_bounds(
