@@ -11,14 +11,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+import redis
 
 from freshet.dev import children
 from freshet.dev.ports import free_ports
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
 from freshet.runtime.settings import KafkaSettings
+from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
 from freshet.stores import kafka
+from freshet.stores.fence import Progress
 
 EXAMPLE = Path(__file__).parent / "featureset.yaml"
 _ALL = sorted(os.sched_getaffinity(0))
@@ -50,6 +55,7 @@ class Stack:
             self.valkey = EmbeddedValkey(folder / "valkey").start()
         self.kafka_settings = KafkaSettings(bootstrap=self.kafka.bootstrap)
         kafka.ensure_topics(kafka.admin(self.kafka_settings), [self.featureset], "dead-letter-queue", replication=1)
+        self._store = redis.Redis.from_url(self.valkey.url)
         self._children: list[subprocess.Popen[bytes]] = []
 
     def service(self, name: str, cores: set[int], **more: str) -> Service:
@@ -75,8 +81,28 @@ class Stack:
         service.wait()
         return service
 
+    def log_end(self) -> int:
+        """Sum of the ends of the source topic's partitions."""
+        source = self.featureset.source
+        consumer = kafka.consumer(self.kafka_settings, "log-end")
+        try:
+            return sum(kafka.log_bounds(consumer, source.topic, p)[1] for p in range(source.partitions))
+        finally:
+            consumer.close()
+
+    def stored(self) -> int:
+        """Sum of the offsets up to which the partitions' states are in Valkey and their vectors acknowledged."""
+        fs = self.featureset
+        tags = [
+            naming.tag(fs.namespace or "default", fs.name, fs.definition.revision, p)
+            for p in range(fs.source.partitions)
+        ]
+        found: Any = self._store.mget([naming.progress_key(tag) for tag in tags])
+        return sum(Progress.parse(value).offset for value in found if value is not None)
+
     def close(self) -> None:
         """Ends everything."""
+        self._store.close()
         for child in self._children:
             children.stop(child, 10)
         self.valkey.kill()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import Message, Producer
+from hypothesis import given
+from hypothesis import strategies as st
 
+from freshet.engine.partitions import partitions_of
 from freshet.spec.partitioning import PARTITIONERS, murmur2, partition_of
 
 
@@ -39,8 +42,16 @@ def test_partitions_are_those_of_librdkafka(partitioner: str) -> None:
     assert found == {key.encode(): partition_of(key, 4, partitioner) for key in keys}
 
 
+@given(st.lists(st.text(max_size=40)), st.integers(1, 100), st.sampled_from(PARTITIONERS))
+def test_many_keys_at_once_lie_where_each_does(keys: list[str], partitions: int, partitioner: str) -> None:
+    found = partitions_of(keys, partitions, partitioner)
+    assert found.tolist() == [partition_of(key, partitions, partitioner) for key in keys]
+
+
 def test_what_cannot_be_answered_is_refused() -> None:
     with pytest.raises(ValueError, match=r"partitioner: 'random' given, allowed are murmur2, consistent"):
         partition_of("a", 4, "random")
     with pytest.raises(ValueError, match="partitions: 0 given"):
         partition_of("a", 0, "murmur2")
+    with pytest.raises(ValueError, match="partitions: 0 given"):
+        partitions_of(["a"], 0, "murmur2")

@@ -151,3 +151,19 @@ def test_an_erasure_forgets_what_came_before_it_once() -> None:
     (write,) = encode(states, "b")
     assert write.whole
     assert read("b", write.blob, 10)["count_1h"] == 1
+
+
+def test_events_that_come_a_few_tiles_late_make_the_tiles_that_they_make_in_order() -> None:
+    times = [0, 5 * MINUTE, 2 * MINUTE, 4 * MINUTE, 5 * MINUTE + 1, 3 * MINUTE, 4 * MINUTE + 1, 1, 2 * MINUTE + 1]
+    rows: list[tuple[list[list[float]], list[int]]] = []
+    for order in (times, sorted(times)):
+        for together in (True, False):
+            states = PartitionState(DEFINITION, LAYOUT)
+            events = [("a", t) for t in order]
+            for first in range(0, len(events), len(events) if together else 1):
+                part = events[first:] if together else events[first : first + 1]
+                apply(states, batch(part, offset=first))
+            _, tiles, counts, _ = states.gather(states.slots(["a"]))
+            rows.append((tiles.tolist(), counts.tolist()))
+    assert rows[0][1] == [5]
+    assert all(one == rows[0] for one in rows[1:])

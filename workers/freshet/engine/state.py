@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import filterfalse, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +63,7 @@ class PartitionState:
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that are not resident, each once."""
-        return [key for key in dict.fromkeys(keys) if key not in self._slot]
+        return list(dict.fromkeys(filterfalse(self._slot.__contains__, keys)))
 
     def resident(self) -> Ints:
         """Slots of all resident entities."""

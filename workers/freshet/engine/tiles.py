@@ -13,6 +13,8 @@ from freshet.engine.layout import Layout
 from freshet.engine.spans import ranges
 
 _FIRST_ROOM = 4
+_NEAR = 3
+"""Events that are late by less than so many tiles are merged where they belong; others have the entity's rewritten."""
 
 
 class Tiles:
@@ -67,26 +69,38 @@ class Tiles:
         `newest`, the newest event time of each slot. Returns for each row whether more than the entity's newest tile
         changed.
         """
+        near = self._near(slots, starts)
         count = self.count[slots]
-        ends = np.where(count > 0, self.begin[slots] + count - 1, 0)
-        last = np.where(count > 0, self.data[ends, 0], -np.inf)
-        late = starts < last
-        body: Bools = starts != last
+        last = np.where(count > 0, self.data[self.begin[slots] + count - 1, 0], -np.inf)
+        body: Bools = near != 0
+        late = (near < 0) & (starts < last)
         if late.any():
             again = np.isin(slots, slots[late])
             self._rebuild(np.unique(slots[late]), slots[again], starts[again], partial[again], newest[again])
             body |= again
             rest = ~again
-            slots, starts, partial, last = slots[rest], starts[rest], partial[rest], last[rest]
-            newest = newest[rest]
-        here = starts == last
+            slots, starts, partial, near, newest = slots[rest], starts[rest], partial[rest], near[rest], newest[rest]
+        here = near >= 0
         if here.any():
-            at = self.begin[slots[here]] + self.count[slots[here]] - 1
+            at = self.begin[slots[here]] + self.count[slots[here]] - 1 - near[here]
             self.data[at, 1:] = self._rows.merge_pairs(self.data[at, 1:], partial[here])
         new = ~here
         if new.any():
             self._append(slots[new], starts[new], partial[new], newest[new])
         return body
+
+    def _near(self, slots: Ints, starts: Ints) -> Ints:
+        """How many tiles lie behind the one with this start, if it is among the newest few; else -1."""
+        out = np.full(len(slots), -1, np.int64)
+        left = np.arange(len(slots))
+        for behind in range(_NEAR):
+            left = left[self.count[slots[left]] > behind]
+            start = self.data[self.begin[slots[left]] + self.count[slots[left]] - 1 - behind, 0]
+            out[left[start == starts[left]]] = behind
+            left = left[start > starts[left]]
+            if not len(left):
+                break
+        return out
 
     def _append(self, slots: Ints, starts: Ints, partial: Floats, newest: Ints) -> None:
         who, first, added = np.unique(slots, return_index=True, return_counts=True)

@@ -18,6 +18,7 @@ from freshet.engine.decode import EventDecoder
 from freshet.engine.duplicates import DuplicateFilter
 from freshet.engine.events import EventBatch
 from freshet.engine.layout import Layout
+from freshet.engine.partitions import partitions_of
 from freshet.engine.reader import Reader
 from freshet.engine.rejection import Reason, Rejected
 from freshet.engine.state import Applied, PartitionState
@@ -239,9 +240,10 @@ class PartitionOwner:
             self.position > self.stored or (not self.complete and self.position >= self._complete_from)
         )
 
-    def begin_flush(self, now_ms: int, *, all_outputs: bool = False) -> Flush | None:
+    def begin_flush(self, now_ms: int, *, outputs_wait_ms: int = 0, all_outputs: bool = False) -> Flush | None:
         """Encodes every dirty state and sends the vectors that are due; None if nothing is to be stored yet.
 
+        An entity's vectors lie `output.every` apart, or `outputs_wait_ms` if that is longer, but with `all_outputs`.
         The scripts are fixed from here on; while they are sent, `take` may go on. Raises OutputFailed.
         """
         dirty = self._pending.dirty
@@ -252,7 +254,8 @@ class PartitionOwner:
         self._pending.written(slots)
         if all_outputs or now_ms - self._sent_ms >= _SEND_MS:
             self._sent_ms = now_ms
-            self._send_due(now_ms, 0 if all_outputs else self._featureset.output_every_ms)
+            every = max(self._featureset.output_every_ms, outputs_wait_ms)
+            self._send_due(now_ms, 0 if all_outputs else every)
         move_to = min(self.position, self._pending.due_from(), self._outputs.held_from())
         gone, move_to = self._gone(dirty[self.states.empty(dirty)], move_to)
         complete = not self.complete and self.position >= self._complete_from
@@ -317,7 +320,8 @@ class PartitionOwner:
 
         Returns which events stay; None: all.
         """
-        lost = {k for k in missing if not self._is_home(k)}
+        home = partitions_of(missing, self._featureset.source.partitions, self._featureset.source.partitioner)
+        lost = {missing[i] for i in np.flatnonzero(home != self.partition).tolist()}
         if not lost:
             return None, []
         kept = np.fromiter((k not in lost for k in batch.keys), np.bool_, len(batch))

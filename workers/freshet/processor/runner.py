@@ -19,10 +19,19 @@ class Pace:
 
     coalesce_ms: int = 0
     """How long a dirty state waits for more events when the partition is caught up: freshness pays for it."""
-    coalesce_behind_ms: int = 100
-    """The same while there is a backlog: fewer writes of hot entities, so the backlog shrinks faster."""
+    behind_share: float = 0.25
+    """The same while there is a backlog, as a share of its age: what is read is late by the age anyway, and fewer
+    writes and vectors of hot entities make it shrink faster."""
+    behind_longest_ms: int = 5_000
+    """But no longer than so: it is what a new owner has to do again."""
     check_ms: int = 500
     """Longest time without a look at `progress` (design §6.6: at least once a second)."""
+
+    def wait_ms(self, age_ms: int | None) -> int:
+        """How long dirty states wait; `age_ms` is the age of the backlog, None without one."""
+        if age_ms is None:
+            return self.coalesce_ms
+        return max(self.coalesce_ms, min(int(self.behind_share * age_ms), self.behind_longest_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +73,11 @@ class Runner:
         self._checking: Future[None] | None = None
         self._contact_ms = 0
         self._waiting_since_ms: int | None = None
+        self._newest_broker_ms = 0
 
-    def taken(self, now_ms: int) -> None:
-        """The owner took records into memory."""
+    def taken(self, now_ms: int, newest_broker_ms: int) -> None:
+        """The owner took records into memory, the last of which the broker stamped so."""
+        self._newest_broker_ms = newest_broker_ms
         if self._waiting_since_ms is None:
             self._waiting_since_ms = now_ms
 
@@ -77,10 +88,10 @@ class Runner:
         """
         done = self._collect(now_ms)
         if self._sending is None and self.owner.wants_flush():
-            wait = self._pace.coalesce_behind_ms if behind else self._pace.coalesce_ms
+            wait = self._pace.wait_ms(now_ms - self._newest_broker_ms if behind else None)
             since = now_ms if self._waiting_since_ms is None else self._waiting_since_ms
             if hurry or now_ms - since >= wait or self._waiting_since_ms is None:
-                self._begin(now_ms, hurry)
+                self._begin(now_ms, wait, hurry)
         if self._sending is None and self._checking is None and now_ms - self._contact_ms >= self._pace.check_ms:
             self._checking = self._io.submit(self.owner.fence.check)
         return done
@@ -109,9 +120,9 @@ class Runner:
             flush.entities, (now_ms - self._began_ms) / 1000, None if oldest is None else max(0, now_ms - oldest)
         )
 
-    def _begin(self, now_ms: int, all_outputs: bool) -> None:
+    def _begin(self, now_ms: int, wait_ms: int, all_outputs: bool) -> None:
         self._waiting_since_ms = None
-        flush = self.owner.begin_flush(now_ms, all_outputs=all_outputs)
+        flush = self.owner.begin_flush(now_ms, outputs_wait_ms=wait_ms, all_outputs=all_outputs)
         if flush is not None:
             self._flush, self._began_ms = flush, now_ms
             self._sending = self._io.submit(self._send, flush.scripts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from freshet.engine.decode import EventDecoder
 from freshet.engine.state import apply_together
@@ -12,11 +12,36 @@ from freshet.processor.partition import Admitted
 from freshet.processor.records import Records
 from freshet.processor.runner import Runner
 
+_RECORDS = 6_000
+"""Partitions are joined until they have so many records: with more the columns leave the processor's cache."""
+
 
 def take_together(
     decoder: EventDecoder, parts: Sequence[tuple[Runner, Records]], now_ms: int
 ) -> list[tuple[Runner, Exception]]:
     """`PartitionOwner.take` for each, of owners that share a table; returns those that failed, and how."""
+    failed: list[tuple[Runner, Exception]] = []
+    for group in _groups(parts):
+        failed += _take_group(decoder, group, now_ms)
+    return failed
+
+
+def _groups(parts: Sequence[tuple[Runner, Records]]) -> Iterator[list[tuple[Runner, Records]]]:
+    group: list[tuple[Runner, Records]] = []
+    size = 0
+    for part in parts:
+        group.append(part)
+        size += len(part[1])
+        if size >= _RECORDS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _take_group(
+    decoder: EventDecoder, parts: Sequence[tuple[Runner, Records]], now_ms: int
+) -> list[tuple[Runner, Exception]]:
     failed: list[tuple[Runner, Exception]] = []
     admitted: list[tuple[Runner, Admitted]] = []
     decoded = decode_together(decoder, [records for _, records in parts])
@@ -34,5 +59,5 @@ def take_together(
         except Failure as error:
             failed.append((runner, error))
         else:
-            runner.taken(now_ms)
+            runner.taken(now_ms, int(a.records.broker_ms[-1]))
     return failed

@@ -18,10 +18,10 @@ from freshet.engine.column import Ints
 from freshet.engine.control import Erase, Replay, is_marked, mark_of
 from freshet.engine.decode import EventDecoder
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
+from freshet.engine.partitions import partitions_of
 from freshet.recorder.batch import Batch
 from freshet.spec.definition import FeatureSet
 from freshet.spec.naming import owner
-from freshet.spec.partitioning import partition_of
 from freshet.stores.event_log import Status
 
 
@@ -106,14 +106,11 @@ class Judge:
 
     def _refuse_misrouted(self, where: Ints, keys: list[str], judged: Judged, part: Part) -> None:
         """No processor counts an event on a partition that its key does not map to (§6.3)."""
-        lost = {key for key in set(keys) if partition_of(key, part.partitions, self._partitioner) != part.partition}
-        if not lost:
-            return
-        for i, key in zip(where.tolist(), keys, strict=True):
-            if key in lost:
-                judged.status[i] = Status.INVALID
-                judged.entity[i] = judged.event_id[i] = judged.payload[i] = None
-                judged.event_ms[i] = -1
+        home = partitions_of(keys, part.partitions, self._partitioner)
+        for i in where[home != part.partition].tolist():
+            judged.status[i] = Status.INVALID
+            judged.entity[i] = judged.event_id[i] = judged.payload[i] = None
+            judged.event_ms[i] = -1
 
 
 def _nothing(size: int) -> Judged:

@@ -12,9 +12,10 @@ from functools import lru_cache
 PARTITIONERS = ("murmur2", "consistent")
 """Java's default, and librdkafka's."""
 
+MURMUR2_SEED = 0x9747B28C
+MURMUR2_M = 0x5BD1E995
+MURMUR2_R = 24
 _MASK = 0xFFFFFFFF
-_M = 0x5BD1E995
-_R = 24
 
 
 @lru_cache(1 << 16)
@@ -32,13 +33,13 @@ def partition_of(key: str, partitions: int, partitioner: str) -> int:
 def murmur2(data: bytes) -> int:
     """MurmurHash2 with Kafka's seed, as an unsigned 32-bit number."""
     size = len(data)
-    h = 0x9747B28C ^ size
+    h = MURMUR2_SEED ^ size
     whole = size & ~3
     for i in range(0, whole, 4):
-        k = int.from_bytes(data[i : i + 4], "little") * _M & _MASK
-        k = (k ^ k >> _R) * _M & _MASK
-        h = (h * _M & _MASK) ^ k
+        k = int.from_bytes(data[i : i + 4], "little") * MURMUR2_M & _MASK
+        k = (k ^ k >> MURMUR2_R) * MURMUR2_M & _MASK
+        h = (h * MURMUR2_M & _MASK) ^ k
     if size > whole:
-        h = (h ^ int.from_bytes(data[whole:], "little")) * _M & _MASK
-    h = (h ^ h >> 13) * _M & _MASK
+        h = (h ^ int.from_bytes(data[whole:], "little")) * MURMUR2_M & _MASK
+    h = (h ^ h >> 13) * MURMUR2_M & _MASK
     return h ^ h >> 15
