@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from freshet.engine.column import Column
@@ -83,6 +83,7 @@ NEARLY = st.one_of(
 
 
 @MANY
+@example(["+-0", "+-1_0e1", "+5", "-+5", "++5", "--5", "+-", " +-.5 ", "1e+-5"])
 @given(st.lists(NEARLY, min_size=1, max_size=40))
 def test_casts_of_texts(database: duckdb.DuckDBPyConnection, values: list[str]) -> None:
     for kind in ("double", "boolean"):

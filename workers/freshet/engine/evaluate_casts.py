@@ -11,8 +11,9 @@ from freshet.engine.column import Bools
 from freshet.engine.evaluate_value import BLANKS, DTYPES, Value
 from freshet.spec.expr.tree import Call, Type
 
+# DuckDB takes one plus before any number, one with a minus too.
 _NUMBER = re.compile(
-    r"[ \t\n\v\f\r]*[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)([eE][+-]?\d+(_\d+)*)?[ \t\n\v\f\r]*", re.ASCII
+    r"[ \t\n\v\f\r]*(\+?-|\+)?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)([eE][+-]?\d+(_\d+)*)?[ \t\n\v\f\r]*", re.ASCII
 )
 _TRUTHS = {"true": True, "t": True, "yes": True, "y": True, "1": True} | {
     "false": False, "f": False, "no": False, "n": False, "0": False
@@ -52,7 +53,7 @@ def _of_texts(arg: Value, kind: Type) -> tuple[Value, Bools | None]:
 def _number(text: str) -> float | None:
     if not _NUMBER.fullmatch(text):
         return None
-    value = float(text.replace("_", ""))
+    value = float(text.replace("_", "").replace("+-", "-"))
     return value if np.isfinite(value) else None
 
 
