@@ -84,14 +84,15 @@ def until(done: Callable[[], float], events: int) -> float:
 
 def until_stored(running: Stack, processor: Service, events: int) -> float:
     """Events a second of a processor that has `events` to take until it is at the end of the source topic."""
-    begin = 0.0, 0.0
-    for at, value in samples(lambda: processor.metric("events_processed_total"), events):
-        if value >= _HEAD * events and not begin[1]:
-            begin = at, value
-    if begin[1] >= events:
+    begin, first = next(
+        (at, value)
+        for at, value in samples(lambda: processor.metric("events_processed_total"), events)
+        if value >= _HEAD * events
+    )
+    if first >= events:
         raise RuntimeError(f"{events:,} events were done before the first look: too few to tell a rate")
     *_, (end, _) = samples(running.stored, running.log_end())
-    return (events - begin[1]) / (end - begin[0])
+    return (events - first) / (end - begin)
 
 
 def samples(done: Callable[[], float], events: int) -> Iterator[tuple[float, float]]:

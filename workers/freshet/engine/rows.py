@@ -8,6 +8,7 @@ import numpy as np
 
 from freshet.engine.accumulators import Accumulator, Events, First, Merge, is_text
 from freshet.engine.column import Floats, Ints
+from freshet.engine.spans import ranges
 from freshet.spec.definition import Input
 
 _BLOCKS = ((Merge.ADD, np.add), (Merge.MIN, np.minimum), (Merge.MAX, np.maximum))
@@ -58,15 +59,22 @@ class Rows:
 
     def merge(self, rows: Floats, starts: Ints) -> Floats:
         """Merges runs of rows: (n, width) and the first index of each run → (runs, width)."""
+        out: Floats = rows[starts]
+        lengths = np.diff(starts, append=len(rows))
+        # A row alone merges to itself. Where hardly any is alone, gathering the others costs more than it spares.
+        runs = np.flatnonzero(lengths > 1)
+        if 2 * len(runs) > len(starts):
+            out[runs] = self._merge(rows, starts, lengths)[runs]
+        elif len(runs):
+            lengths = lengths[runs]
+            out[runs] = self._merge(rows[ranges(starts[runs], lengths)], np.cumsum(lengths) - lengths, lengths)
+        return out
+
+    def _merge(self, rows: Floats, starts: Ints, lengths: Ints) -> Floats:
         out = np.empty((len(starts), self.width))
-        if not len(starts):
-            return out
         for ufunc, columns in self._blocks:
             out[:, columns] = ufunc.reduceat(rows[:, columns], starts, axis=0)
         if self._own:
-            lengths = np.empty_like(starts)
-            lengths[:-1] = starts[1:] - starts[:-1]
-            lengths[-1] = len(rows) - starts[-1]
             run = np.repeat(np.arange(len(starts)), lengths)
             for accumulator, columns in self._own:
                 out[:, columns] = accumulator.merge(rows[:, columns], starts, run)
@@ -77,12 +85,15 @@ class Rows:
         out = np.empty_like(left)
         for ufunc, columns in self._blocks:
             ufunc(left[:, columns], right[:, columns], out=out[:, columns])
-        if self._own:
-            both = np.empty((2 * len(left), self.width))
-            both[0::2], both[1::2] = left, right
-            run = np.arange(len(both)) // 2
-            for accumulator, columns in self._own:
-                out[:, columns] = accumulator.merge(both[:, columns], 2 * np.arange(len(left)), run)
+        for accumulator, columns in self._own:
+            a, b = left[:, columns], right[:, columns]
+            out[:, columns] = a
+            # What merges with nothing stays as it is, and of most inputs most events see nothing.
+            some = np.flatnonzero((b != accumulator.identity).any(axis=1))
+            if len(some):
+                both = np.empty((2 * len(some), accumulator.width))
+                both[0::2], both[1::2] = a[some], b[some]
+                out[some, columns] = accumulator.merge(both, 2 * np.arange(len(some)), np.arange(len(both)) // 2)
         return out
 
     def accumulate(self, bands: Floats, wanted: Mapping[Accumulator, Iterable[int]] | None = None) -> Floats:
