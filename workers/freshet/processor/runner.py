@@ -22,7 +22,7 @@ class Pace:
     behind_share: float = 0.25
     """The same while there is a backlog, as a share of its age: what is read is late by the age anyway, and fewer
     writes and vectors of hot entities make it shrink faster."""
-    behind_longest_ms: int = 5_000
+    behind_longest_ms: int = 10_000
     """But no longer than so: it is what a new owner has to do again."""
     check_ms: int = 500
     """Longest time without a look at `progress` (design §6.6: at least once a second)."""
