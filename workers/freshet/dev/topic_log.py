@@ -24,6 +24,8 @@ from freshet.stores import kafka
 
 _SILENCE_SECONDS = 10.0
 _POLL_SECONDS = 0.2
+_TEXT_OR_WHOLE = ("VARCHAR", "BIGINT", "UBIGINT")
+"""Of keys and event ids. DuckDB takes a whole number beyond 64 bits for a fraction."""
 _NUMBER = ("BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE")
 _JSON_TYPES = {
     Type.TEXT: ("VARCHAR",),
@@ -113,10 +115,12 @@ def log_of_records(records: list[Raw], definition: Definition, database: duckdb.
 
 def _query(definition: Definition) -> str:
     key, event_id, time = (_Place((name,)) for name in (definition.key, definition.event_id, definition.timestamp))
-    conditions = [f"{key.text} IS NULL", f"{key.text} = ''", f"{_time(time)} IS NULL"]
+    named = f"CASE WHEN {key.kind} IN {_TEXT_OR_WHOLE} THEN {key.text} END"
+    conditions = [f"coalesce({named}, '') = ''", f"{_time(time)} IS NULL"]
+    conditions.append(f"coalesce({event_id.kind}, 'NULL') NOT IN {(*_TEXT_OR_WHOLE, 'NULL')}")
     for field in definition.fields:
         conditions += _wrong(field)
-    columns = [f"coalesce({' OR '.join(conditions)}, FALSE)", key.text, event_id.text, _time(time)]
+    columns = [f"coalesce({' OR '.join(conditions)}, FALSE)", named, event_id.text, _time(time)]
     columns += [f"TRY_CAST({_Place(field.path).text} AS {_SQL_TYPES[field.type]})" for field in definition.fields]
     # Broken JSON becomes an empty object: each of its columns is null and the first one says why.
     source = "SELECT i, CASE WHEN json_valid(text) THEN text ELSE '{}' END AS text FROM raw_values"
