@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
-from tests.chaos import database, faults, report, store_cluster
-from tests.chaos.rounds import Ground, Plan, Result, play
-from tests.chaos.schedule import Deck
+from tests.chaos import campaign, database, report
+from tests.chaos.rounds import Ground, Result, play
 from tests.chaos.store import StorePair
+from tests.chaos.store_cluster import StoreCluster
 from tests.chaos.world import Servers, Store
 
-_ROUNDS, _FAULTS, _RATE = 4, 16, 300.0
-_OF_STORE = 6
-"""Of a round's faults: they come one after the other, and there are many kinds."""
-_TURNS = (0, 1, 0, 1, 0)
-"""Which of the two kinds of store the rounds are played on."""
+_ROUNDS, _FAULTS, _RATE = 4, 17, 300.0
 
 
 def main() -> int:
@@ -33,29 +27,35 @@ def main() -> int:
     options.add_argument("--first", type=int, default=1, help="of the seed's rounds to play")
     options.add_argument("--last", type=int, default=0, help="of the seed's rounds to play; 0: all")
     options.add_argument("--rate", type=float, default=_RATE, help="events a second")
+    options.add_argument("--dealt", action="store_true", help="only tell how often each fault comes")
     given = options.parse_args()
     seed, began = given.seed or int(time.time()), time.monotonic()
+    plans = [*campaign.plans(seed, given.rounds, given.faults, given.rate)][given.first - 1 : given.last or None]
+    if given.dealt:
+        campaign.show(plans)
+        return 0
     say(f"seed {seed}, {given.rounds} rounds of {given.faults} faults at {given.rate:g} events/s")
     folder = Path(mkdtemp(prefix="freshet-chaos-"))
     results: list[Result] = []
     servers = Servers(folder)
     history = database.History(folder, servers.network)
-    stores: list[Store] = [StorePair(folder, servers.network), store_cluster.StoreCluster(folder)]
+    stores: dict[str, Store] = {
+        store.kind: store for store in (StorePair(folder, servers.network), StoreCluster(folder))
+    }
     try:
         servers.start()
         history.start()
-        for store in stores:
-            store.start()
-        for plan in plans(given, stores, random.Random(seed)):
-            if given.first <= plan.number <= (given.last or given.rounds):
-                say(f"round {plan.number} of {given.rounds}, store {plan.store.kind}, seed {plan.seed}")
-                results.append(play(Ground(folder, servers, history), plan, say))
-                tell(results[-1])
+        for kind in {plan.kind for plan in plans}:
+            stores[kind].start()
+        for plan in plans:
+            say(f"round {plan.number} of {given.rounds}, store {plan.kind}, seed {plan.seed}")
+            results.append(play(Ground(folder, servers, history, stores), plan, say))
+            tell(results[-1])
     finally:
         if results:
             report.show(results)
             report.append(results, seed, time.monotonic() - began)
-        for store in stores:
+        for store in stores.values():
             store.stop()
         history.stop()
         servers.stop()
@@ -65,18 +65,6 @@ def main() -> int:
         return 1
     shutil.rmtree(folder, ignore_errors=True)
     return 0
-
-
-def plans(given: argparse.Namespace, stores: list[Store], rng: random.Random) -> Iterator[Plan]:
-    """The rounds of a seed, on one kind of store and the other in turn; each fault comes as often as any other."""
-    common = Deck([*faults.PROCESSES, *faults.KAFKA, *database.FAULTS], rng)
-    decks = [Deck(faults.PAIR, rng), Deck(store_cluster.FAULTS, rng)]
-    for number in range(given.rounds):
-        turn = _TURNS[number % len(_TURNS)]
-        of_store = min(_OF_STORE, given.faults)
-        drawn = [*decks[turn].draw(of_store), *common.draw(given.faults - of_store)]
-        rng.shuffle(drawn)
-        yield Plan(number + 1, stores[turn], drawn, rng.randrange(1 << 30), given.rate)
 
 
 def tell(result: Result) -> None:

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -26,10 +26,8 @@ _ANSWER_SECONDS = 15.0
 _PAUSE_SECONDS = 0.3
 _POISON = 0.01
 """Share of requests that are followed by a poisonous record of a foreign producer."""
-
-
 _ERASURES = 0.01
-"""The same for a record that erases a user."""
+"""The same for a record that erases a user or a card."""
 
 
 class Outcome(Enum):
@@ -62,14 +60,24 @@ class Account:
 class Driver:
     """Sends at a rate from `start` until `finish`."""
 
-    def __init__(self, urls: Callable[[], list[str]], rate: float, seed: int, produce: tuple[Producer, str]) -> None:
-        """`urls`: of the ingest services at the moment. `produce`: a foreign producer and the topic it writes to."""
+    def __init__(
+        self,
+        urls: Callable[[], list[str]],
+        rate: float,
+        seed: int,
+        foreign: Producer,
+        topics: Sequence[tuple[str, str]],
+    ) -> None:
+        """`urls`: of the ingest services at the moment. `foreign`: writes what ingest would never let through.
+
+        `topics`: those that may be told to forget, with the entity of each; the first also gets broken records.
+        """
         self.account = Account()
         self.sent = 0
         """Events handed over, each counted once, however often it is tried."""
         self._urls = urls
         self._rate = rate
-        self._producer, self._topic = produce
+        self._producer, self._topics = foreign, topics
         self._events = stream.events(seed, lambda: time.time_ns() // 1_000_000)
         self._rng = random.Random(seed + 1)
         self._numbers = itertools.count()
@@ -113,10 +121,11 @@ class Driver:
     def _poison(self) -> None:
         if self._rng.random() < _ERASURES:
             headers: list[tuple[str, str | bytes | None]] = [(CONTROL, ERASE)]
-            self._producer.produce(self._topic, key=stream.erased(self._rng), headers=headers, on_delivery=_sent)
+            topic, entity = self._rng.choice(self._topics)
+            self._producer.produce(topic, key=stream.erased(self._rng, entity), headers=headers, on_delivery=_sent)
         if self._rng.random() < _POISON:
-            value = stream.poison(self._rng)
-            self._producer.produce(self._topic, key=f"k{self._rng.random()}", value=value, on_delivery=self._delivered)
+            value, key = stream.poison(self._rng), self._rng.choice([None, f"k{self._rng.random()}"])
+            self._producer.produce(self._topics[0][0], key=key, value=value, on_delivery=self._delivered)
         self._producer.poll(0)
 
     def _delivered(self, error: Any, message: Any) -> None:

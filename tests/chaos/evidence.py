@@ -13,10 +13,10 @@ import numpy as np
 from freshet.dev.oracle.log import Log
 from freshet.dev.topic_log import Raw, log_of_records
 from freshet.engine.control import Erase, mark_of
-from freshet.spec.definition import Definition
+from freshet.spec.definition import FeatureSet
 from freshet.spec.partitioning import partition_of
 from tests.chaos.driver import Account
-from tests.chaos.manifests import PARTITIONS
+from tests.chaos.subject import Subject
 from tests.chaos.topics import Message, read
 from tests.chaos.world import World
 
@@ -25,6 +25,7 @@ from tests.chaos.world import World
 class Evidence:
     """All that verdicts are reached from."""
 
+    subject: Subject
     account: Account
     raw: list[Message]
     logs: dict[int, Log]
@@ -33,22 +34,22 @@ class Evidence:
     """The vectors as they stand in their topic."""
     vectors: list[dict[str, Any]]
     letters: list[Message]
+    """Those of its log."""
 
 
-def gather(world: World, account: Account) -> Evidence:
+def gather(world: World, subject: Subject, account: Account) -> Evidence:
     """Reads everything back."""
-    fs = world.featureset
-    assert fs.output_topic is not None
-    raw = read(world.settings, fs.source.topic)
-    outputs = read(world.settings, fs.output_topic)
+    raw = read(world.settings, subject.topic)
+    outputs = read(world.settings, subject.output)
     vectors = [json.loads(message.value or b"") for message in outputs]
-    logs = logs_of(raw, fs.definition)
-    return Evidence(account, raw, logs, outputs, vectors, read(world.settings, world.dead_letters))
+    letters = [one for one in read(world.settings, world.dead_letters) if one.header("freshet-topic") == subject.topic]
+    return Evidence(subject, account, raw, logs_of(raw, subject.featureset), outputs, vectors, letters)
 
 
-def logs_of(raw: list[Message], definition: Definition) -> dict[int, Log]:
-    """The source topic as the oracle wants it."""
-    parts: dict[int, list[Raw]] = {p: [] for p in range(PARTITIONS)}
+def logs_of(raw: list[Message], featureset: FeatureSet) -> dict[int, Log]:
+    """The log as the oracle wants it."""
+    definition = featureset.definition
+    parts: dict[int, list[Raw]] = {p: [] for p in range(featureset.source.partitions)}
     for message in raw:
         mark = mark_of(message.key, message.value, message.headers)
         erases = mark.entity if isinstance(mark, Erase) else None
@@ -56,11 +57,11 @@ def logs_of(raw: list[Message], definition: Definition) -> dict[int, Log]:
     with duckdb.connect(config={"threads": 1}) as database:
         database.execute("SET TimeZone = 'UTC'")
         logs = {p: log_of_records(records, definition, database) for p, records in parts.items()}
-    return {p: _routed(log, p) for p, log in logs.items()}
+    return {p: _routed(log, p, len(logs)) for p, log in logs.items()}
 
 
-def _routed(log: Log, partition: int) -> Log:
-    foreign = np.array([key != "" and partition_of(key, PARTITIONS, "murmur2") != partition for key in log.keys], bool)
+def _routed(log: Log, partition: int, partitions: int) -> Log:
+    foreign = np.array([key != "" and partition_of(key, partitions, "murmur2") != partition for key in log.keys], bool)
     return replace(log, malformed=log.malformed | foreign) if len(log) else log
 
 

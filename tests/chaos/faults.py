@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 
 from confluent_kafka import KafkaException
 
@@ -15,32 +14,19 @@ from tests.chaos.store import StorePair, client
 from tests.chaos.world import World
 
 _SYNC_SECONDS = 150
+_AOF_TRIES = 40
 
 
 def rebalance_storm(world: World, rng: random.Random) -> Steps:
-    """More processors join and leave, some in order and some not."""
-    joined = [world.process(f"extra-{i + 1}", "processor") for i in range(2)]
-    for process in joined:
-        process.start()
-        yield rng.uniform(0.5, 3.0)
-    for process in joined:
-        if rng.random() < 0.5:
-            process.kill()
-        else:
-            process.signal(signal.SIGTERM)
-        yield rng.uniform(0.2, 2.0)
-    leaving = rng.choice(world.processors)
-    leaving.fated = True
-    leaving.signal(signal.SIGTERM)
-    for _ in range(60):
-        yield 0.25
-        if not any(process.alive for process in [*joined, leaving]):
-            break
-    for process in joined:
-        process.kill()
-    leaving.kill()
-    leaving.start()
-    return None
+    """Processors join and leave."""
+    of = rng.choice(world.processors)
+    return steps.storm([of], lambda name: world.beside(of, name), rng)
+
+
+def die_in_flush(world: World, rng: random.Random) -> Steps:
+    """A processor dies between two scripts."""
+    number = rng.randrange(1, 40)
+    return steps.dying(rng.choice(world.processors), f"before script {number}", str(number))
 
 
 def kill_store(world: World, rng: random.Random) -> Steps:
@@ -58,8 +44,11 @@ def kill_store(world: World, rng: random.Random) -> Steps:
 def power_loss(world: World, rng: random.Random) -> Steps:
     """The store's machine loses power: what its AOF got in the last second, between two syncs, is gone."""
     store = _pair(world)
-    file, before = store.aof(), store.aof().stat().st_size
-    yield rng.uniform(0.3, 1.0)
+    for _ in range(_AOF_TRIES):  # nothing is written while the processors have nothing to write, or are away
+        file, before = store.aof(), store.aof().stat().st_size
+        yield rng.uniform(0.3, 0.9)
+        if store.aof() == file and file.stat().st_size > before:
+            break
     store.primary.kill()
     lost = file.stat().st_size - before
     with file.open("r+b") as log:
@@ -104,7 +93,7 @@ def two_primaries(world: World, rng: random.Random) -> Steps:
     old = store.promote()
     world.serving.kill()
     world.serving.start()
-    joined = world.process("beside", "processor")
+    joined = world.beside(rng.choice(world.processors), "beside")
     joined.start()
     yield rng.uniform(1.0, 4.0)
     store.proxy.cut()
@@ -146,11 +135,7 @@ def slow_kafka(world: World, rng: random.Random) -> Steps:
 
 PROCESSES = (
     Fault("kill -9 processor", "processors", lambda world, rng: steps.killed(rng.choice(world.processors), rng)),
-    Fault(
-        "kill -9 between scripts of a flush",
-        "processors",
-        lambda world, rng: steps.dying(rng.choice(world.processors), "script", rng.randrange(1, 40)),
-    ),
+    Fault("kill -9 between scripts of a flush", "processors", die_in_flush),
     Fault(
         "SIGSTOP past the session timeout, SIGCONT",
         "processors",

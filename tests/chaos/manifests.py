@@ -1,29 +1,24 @@
-"""The FeatureSet under test, and a second one that makes ingest accept what the first must refuse."""
+"""The FeatureSets under test: by the topic's key, by another entity, and one that accepts what they must refuse."""
 
 from __future__ import annotations
 
-PARTITIONS = 4
-
-_SOURCE = """
+_HEAD = """
+apiVersion: freshet.dev/v1alpha1
+kind: FeatureSet
+metadata: {{name: {name}}}
+spec:
+  version: v1
+  entity: {{name: {entity}, key: {entity}_id}}
   source:
     topic: {topic}
-    partitions: 4
+    rekey: {rekey}
+    partitions: {partitions}
     replication: 3
     retention: 30d
     deduplicate: 10m
     fields:
 """
-
-STRICT = """
-apiVersion: freshet.dev/v1alpha1
-kind: FeatureSet
-metadata: {{name: faults}}
-spec:
-  version: v1
-  entity: {{name: user, key: user_id}}
-"""
-STRICT += _SOURCE
-STRICT += """
+_STRICT = """
       kind: {{type: string, required: true}}
       amount: {{type: double, minimum: 0}}
   features:
@@ -41,21 +36,26 @@ STRICT += """
     - {{name: sessions, aggregate: session_count, gap: 2s}}
     - {{name: idle, aggregate: time_since_last}}
     - {{name: per_event, expression: "bought_7d / nullif(n_7d, 0)"}}
-  output: {{topic: {output}, every: 500ms}}
+  output: {{topic: {name}-{topic}, every: 500ms}}
 """
-
-LENIENT = """
-apiVersion: freshet.dev/v1alpha1
-kind: FeatureSet
-metadata: {{name: lenient}}
-spec:
-  version: v1
-  entity: {{name: user, key: user_id}}
-"""
-LENIENT += _SOURCE
-LENIENT += """
+_LENIENT = """
       colour: {{type: string}}
   features:
     - {{name: seen, aggregate: count, windows: [1h]}}
-  output: {{topic: {output}-lenient, every: 1s}}
+  output: {{topic: {name}-{topic}, every: 1s}}
 """
+
+
+def users(topic: str) -> str:
+    """Reads the topic by its own key."""
+    return (_HEAD + _STRICT).format(name="users", entity="user", topic=topic, rekey="false", partitions=4)
+
+
+def cards(topic: str) -> str:
+    """Reads what a stage copies out of the same topic, in another number of partitions."""
+    return (_HEAD + _STRICT).format(name="cards", entity="card", topic=topic, rekey="true", partitions=3)
+
+
+def lenient(topic: str) -> str:
+    """Of no processor: ingest lets through what it accepts, and the others have to refuse that."""
+    return (_HEAD + _LENIENT).format(name="lenient", entity="user", topic=topic, rekey="false", partitions=4)

@@ -15,8 +15,12 @@ from freshet.dev.http import NOT_ANSWERED, fetch
 from freshet.dev.ports import HOST, free_ports
 
 ROOT = Path(__file__).parent.parent.parent
-MORTAL = ("tests.chaos.processor", "tests.integration.dying_recorder")
-"""Programs whose argument says when they kill themselves; 0: never."""
+_MORTAL = {
+    "tests.chaos.processor": ("0",),
+    "tests.integration.dying_recorder": ("0",),
+    "tests.integration.dying_stage": ("never", "0"),
+}
+"""Programs whose arguments say when they kill themselves, and those that say never."""
 
 
 class Process:
@@ -29,8 +33,7 @@ class Process:
         self.restarts = 0
         self.fated = False
         """Whether its death is what a fault wants: until it is looked at again it is not started anew."""
-        self.mortal = command[0] in MORTAL
-        self._command = [sys.executable, "-m", *command]
+        self._command, self._given = list(command), dict(environment)
         self._environment = {
             **os.environ,
             **environment,
@@ -63,11 +66,15 @@ class Process:
         """How it ended; negative: by this signal."""
         return None if self._child is None else self._child.returncode
 
-    def start(self, dies_at: int = 0) -> None:
-        """Starts it. A processor may be told to die between two scripts, a recorder before a commit, the n-th."""
-        self.fated = dies_at > 0
-        arguments = [str(dies_at)] if self.mortal else []
-        self._child = children.spawn([*self._command, *arguments], self.log, self._environment, ROOT)
+    def another(self, name: str) -> Process:
+        """One more like it, with ports and a log of its own; not started."""
+        return Process(name, self._command, self.log.with_name(f"{name}.log"), self._given)
+
+    def start(self, *fate: str) -> None:
+        """Starts it. `fate`: when it has to kill itself, as its program for tests wants it."""
+        self.fated = bool(fate)
+        command = [sys.executable, "-m", *self._command, *(fate or _MORTAL.get(self._command[0], ()))]
+        self._child = children.spawn(command, self.log, self._environment, ROOT)
 
     def kill(self) -> None:
         """Ends it with SIGKILL."""

@@ -52,9 +52,9 @@ def judge_events(world: World, evidence: Evidence, verdict: Verdict) -> None:
     """`event_log` has each record of the log once, with what it is; the view `events` has those that count."""
     expected: dict[tuple[int, int], tuple[Any, ...]] = {}
     for p, log in evidence.logs.items():
-        expected |= rows_of(p, log, evidence.raw, world.featureset.definition)
+        expected |= rows_of(p, log, evidence.raw, evidence.subject.definition)
     found: dict[tuple[int, int], tuple[Any, ...]] = {}
-    for p, offset, *row in world.rows(_EVENTS, world.featureset.source.topic):
+    for p, offset, *row in world.rows(_EVENTS, evidence.subject.topic):
         if (p, offset) in found:
             verdict.doubled.append(f"event_log: {p}:{offset} stands there twice")
         found[p, offset] = tuple(row)
@@ -65,7 +65,7 @@ def judge_events(world: World, evidence: Evidence, verdict: Verdict) -> None:
         elif got != wanted:
             verdict.wrong.append(f"event_log: {at} is {got} and should be {wanted}")
     counted = sum(row[1] == Status.ACCEPTED for row in expected.values())
-    ((viewed,),) = world.rows("SELECT count(*) FROM events WHERE topic = %s", world.featureset.source.topic)
+    ((viewed,),) = world.rows("SELECT count(*) FROM events WHERE topic = %s", evidence.subject.topic)
     if viewed != counted:
         verdict.wrong.append(f"the view events has {viewed} rows, {counted} events count")
     verdict.looked["rows of event_log"] += len(found)
@@ -99,11 +99,12 @@ def judge_snapshots(world: World, evidence: Evidence, verdict: Verdict) -> None:
     expected = {}
     for message in evidence.outputs:
         v = json.loads(message.value or b"")
-        row = (v["user_id"], v["partition"], v["offset"], v["as_of"], v["features"])
-        if v["offset"] > forgotten.get((v["partition"], v["user_id"]), -1):
+        entity = v[evidence.subject.definition.key]
+        row = (entity, v["partition"], v["offset"], v["as_of"], v["features"])
+        if v["offset"] > forgotten.get((v["partition"], entity), -1):
             expected[message.partition, message.offset] = row
     found: dict[tuple[int, int], tuple[Any, ...]] = {}
-    for p, offset, *row in world.rows(_VECTORS, str(world.featureset.output_topic)):
+    for p, offset, *row in world.rows(_VECTORS, evidence.subject.output):
         if (p, offset) in found:
             verdict.doubled.append(f"feature_snapshots: {p}:{offset} stands there twice")
         found[p, offset] = tuple(row)
@@ -117,10 +118,10 @@ def judge_snapshots(world: World, evidence: Evidence, verdict: Verdict) -> None:
 
 def judge_recorded_letters(world: World, evidence: Evidence, verdict: Verdict) -> None:
     """`dead_letters` has each invalid record once, with its payload, but for those of an entity's forgotten past."""
-    definition = world.featureset.definition
+    subject, definition = evidence.subject, evidence.subject.definition
     found: dict[tuple[int, int], bytes] = {}
-    for p, offset, owner, reason, payload in world.rows(_LETTERS, world.featureset.source.topic):
-        if (p, offset) in found or owner != world.owner or not reason:
+    for p, offset, owner, reason, payload in world.rows(_LETTERS, subject.topic):
+        if (p, offset) in found or owner != subject.owner or not reason:
             verdict.doubled.append(f"dead_letters: {p}:{offset} stands there twice, or is not ours: {owner}, {reason}")
         found[p, offset] = bytes(payload or b"")
     values = {(m.partition, m.offset): m.value or b"" for m in evidence.raw}
@@ -144,7 +145,7 @@ def judge_checkpoints(world: World, evidence: Evidence, verdict: Verdict, oracle
     reader = Reader(oracle.definition)
     now = time.time_ns() // 1_000_000
     for p, log in evidence.logs.items():
-        rows = world.rows(_STATES, world.owner, p)
+        rows = world.rows(_STATES, evidence.subject.owner, p)
         if not rows:
             continue
         taken = rows[0][3]

@@ -12,13 +12,14 @@ from pathlib import Path
 from freshet.dev.oracle.run import Oracle
 from freshet.stores import kafka
 from tests.chaos import verdict as verdicts
+from tests.chaos.copies import judge_copies
 from tests.chaos.driver import Driver
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.explain import explain
 from tests.chaos.recorded import judge_recorded
 from tests.chaos.schedule import Applied, Fault, apply
 from tests.chaos.verdict import Verdict
-from tests.chaos.watcher import Watcher
+from tests.chaos.watcher import Default, Watcher
 from tests.chaos.world import History, Servers, Store, World
 
 _DRAIN_SECONDS = 120
@@ -30,7 +31,8 @@ class Plan:
     """What is drawn for a round."""
 
     number: int
-    store: Store
+    kind: str
+    """Of the store."""
     faults: Sequence[Fault]
     seed: int
     rate: float
@@ -43,6 +45,8 @@ class Ground:
     folder: Path
     servers: Servers
     history: History
+    stores: dict[str, Store]
+    """By kind."""
 
 
 @dataclass
@@ -69,7 +73,7 @@ def play(ground: Ground, plan: Plan, tell: Tell) -> Result:
     """Plays a round; whatever goes wrong is in its result."""
     result = Result(plan)
     folder = ground.folder / f"round-{plan.number}"
-    world = World(folder, ground.servers, plan.store, ground.history, plan.number)
+    world = World(folder, ground.servers, ground.stores[plan.kind], ground.history, plan.number)
     try:
         _play(world, plan, result, tell)
     except Exception:
@@ -81,35 +85,42 @@ def play(ground: Ground, plan: Plan, tell: Tell) -> Result:
 
 def _play(world: World, plan: Plan, result: Result, tell: Tell) -> None:
     world.start()
-    foreign = kafka.producer(world.settings), world.featureset.source.topic
-    driver = Driver(lambda: [one.url for one in world.ingests], plan.rate, plan.seed, foreign)
-    watcher = Watcher(lambda: world.serving.url, world.offset_of)
+    foreign = kafka.producer(world.settings)
+    topics = [(subject.topic, subject.definition.entity) for subject in world.subjects]
+    driver = Driver(lambda: [one.url for one in world.ingests], plan.rate, plan.seed, foreign, topics)
+    watcher = Watcher(lambda: world.serving.url, world.subjects)
     result.answers, result.reads = driver.account.answers, watcher.answers
     driver.start()
     watcher.start()
     try:
         apply(world, plan.faults, random.Random(plan.seed), tell, result.applied)
+        tell("  the faults are over")
         driver.finish(_DRAIN_SECONDS)
+        world.wait_copied(_DRAIN_SECONDS)
         world.wait_processed(_DRAIN_SECONDS)
         world.wait_recorded(_DRAIN_SECONDS)
     finally:
         watcher.finish()
-    evidence = gather(world, driver.account)
-    result.verdict = reach(world, evidence)
-    result.verdict.wrong += [*watcher.wrong, *world.deaths]
-    verdicts.judge_defaults(watcher.defaults, evidence, result.verdict, world.featureset.definition)
-    if result.verdict.values:
-        with Oracle(world.featureset.definition) as oracle:
-            tell(explain(oracle, evidence.logs, result.verdict.values, result.applied))
+    tell("  everything has arrived")
+    verdict = result.verdict = Verdict(wrong=[*watcher.wrong, *world.deaths])
+    users, cards = (gather(world, subject, driver.account) for subject in world.subjects)
+    verdicts.judge_log(users, verdict)
+    judge_copies(users.raw, cards.raw, world.cards.partitions, verdict)
+    for evidence in (users, cards):
+        found = reach(world, evidence, watcher.defaults)
+        verdict.add(found, evidence.subject.name)
+        if found.values:
+            with Oracle(evidence.subject.definition) as oracle:
+                tell(explain(oracle, evidence.logs, found.values, result.applied))
 
 
-def reach(world: World, evidence: Evidence) -> Verdict:
-    """Compares everything."""
+def reach(world: World, evidence: Evidence, defaults: Sequence[Default]) -> Verdict:
+    """Compares everything of one FeatureSet with its log."""
     verdict = Verdict()
-    verdicts.judge_log(evidence, verdict)
-    verdicts.judge_letters(world, evidence, verdict)
-    with Oracle(world.featureset.definition) as oracle:
-        verdicts.judge_states(world, evidence, verdict, oracle)
+    verdicts.judge_letters(evidence, verdict)
+    verdicts.judge_defaults(defaults, evidence, verdict)
+    with Oracle(evidence.subject.definition) as oracle:
+        verdicts.judge_states(evidence, verdict, oracle)
         verdicts.judge_served(world, evidence, verdict, oracle)
         verdicts.judge_vectors(evidence, verdict, oracle)
         judge_recorded(world, evidence, verdict, oracle)

@@ -68,9 +68,12 @@ class Deck:
 def apply(
     world: World, faults: Sequence[Fault], rng: random.Random, tell: Callable[[str], None], done: list[Applied]
 ) -> None:
-    """Applies the faults in this order, a random moment apart, until the last is over; each is added to `done`."""
+    """Applies the faults in this order, a random moment apart, until the last is over; each is added to `done`.
+
+    One that did not come to pass gets a second try.
+    """
     order = itertools.count()
-    waiting = list(faults)
+    waiting, again = list(faults), list[Fault]()
     running: list[tuple[float, int, Applied, Steps]] = []
     next_at = time.monotonic() + rng.uniform(1.0, 3.0)
     last = time.monotonic()
@@ -93,6 +96,9 @@ def apply(
             except NotMet as error:
                 applied.ended, applied.told, applied.met = time.time(), str(error), False
                 last = now
+                if applied.fault not in again:
+                    again.append(applied.fault)
+                    waiting.append(applied.fault)
         world.tend()
         assert now - last < _LONGEST_SECONDS, f"never over: {[str(a) for _, _, a, _ in running]}"
         time.sleep(0.05)

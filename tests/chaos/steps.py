@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+from collections.abc import Callable, Sequence
 
 from tests.chaos.processes import Process
 from tests.chaos.proxy import Proxy
@@ -21,10 +22,10 @@ def killed(process: Process, rng: random.Random) -> Steps:
     return None
 
 
-def dying(process: Process, step: str, number: int) -> Steps:
-    """kill -9 just before the step of this number, as the service's program for tests counts them."""
+def dying(process: Process, moment: str, *fate: str) -> Steps:
+    """kill -9 at a moment that its program for tests makes out of `fate`."""
     process.kill()
-    process.start(dies_at=number)
+    process.start(*fate)
     for _ in range(120):
         yield 0.25
         if not process.alive:
@@ -33,8 +34,8 @@ def dying(process: Process, step: str, number: int) -> Steps:
     process.kill()
     process.start()
     if not died:
-        raise NotMet(f"{step} {number} never came")
-    return f"before {step} {number}"
+        raise NotMet(f"{moment}: never came")
+    return moment
 
 
 def paused(process: Process, rng: random.Random) -> Steps:
@@ -43,6 +44,32 @@ def paused(process: Process, rng: random.Random) -> Steps:
     yield rng.uniform(7.0, 11.0)
     process.signal(signal.SIGCONT)
     yield 1.0
+    return None
+
+
+def storm(members: Sequence[Process], join: Callable[[str], Process], rng: random.Random) -> Steps:
+    """More of them join and leave, some in order and some not; then one of the members leaves in order."""
+    joined = [join(f"extra-{i}") for i in (1, 2)]
+    for process in joined:
+        process.start()
+        yield rng.uniform(0.5, 3.0)
+    for process in joined:
+        if rng.random() < 0.5:
+            process.kill()
+        else:
+            process.signal(signal.SIGTERM)
+        yield rng.uniform(0.2, 2.0)
+    leaving = rng.choice(members)
+    leaving.fated = True
+    leaving.signal(signal.SIGTERM)
+    for _ in range(60):
+        yield 0.25
+        if not any(process.alive for process in [*joined, leaving]):
+            break
+    for process in joined:
+        process.kill()
+    leaving.kill()
+    leaving.start()
     return None
 
 

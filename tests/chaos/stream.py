@@ -1,4 +1,4 @@
-"""The events of a round: the same seed gives the same users, kinds, amounts, delays, repeats and mistakes."""
+"""The events of a round: the same seed gives the same users, cards, kinds, amounts, delays, repeats and mistakes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 USERS = 250
+"""And as many cards; whose a card is means nothing, so that a card's events come from all partitions of the topic."""
+_WATCHED = 30
+"""The busiest, of which nobody is forgotten."""
 _RECENT = 300
 """A repeat is of one of so many events before it."""
 
@@ -36,15 +39,25 @@ def _event(rng: random.Random, event_id: str, now_ms: int) -> dict[str, Any]:
         "timestamp": now_ms - late,
         "kind": kind,
         "amount": round(rng.lognormvariate(2, 1), 2) if kind == "purchase" or rng.random() < 0.3 else None,
+        **_card(rng),
     }
     if rng.random() < 0.01:
         event |= rng.choice([{"kind": None}, {"kind": 7}, {"amount": "much"}, {"amount": -1.0}])
     return event
 
 
-def erased(rng: random.Random) -> str:
-    """A user to be forgotten: none of the busiest, who are watched."""
-    return f"user_{rng.randrange(30, USERS)}"
+def _card(rng: random.Random) -> dict[str, Any]:
+    """Some events have no card, some have what can be none, and some cards are numbers."""
+    draw = rng.random()
+    if draw < 0.12:
+        return {} if draw < 0.1 else {"card_id": rng.choice([None, True, 1.5, "", ["x"]])}
+    number = int(rng.paretovariate(0.9)) % USERS
+    return {"card_id": number if number % 10 == 9 else f"card_{number}"}
+
+
+def erased(rng: random.Random, entity: str) -> str:
+    """A user or a card to be forgotten."""
+    return f"{entity}_{rng.randrange(_WATCHED, USERS)}"
 
 
 def poison(rng: random.Random) -> bytes:

@@ -9,23 +9,23 @@ from freshet.spec.load import parse_featureset
 from freshet.spec.partitioning import partition_of
 from freshet.stores.event_log import Status
 from tests.chaos.evidence import logs_of
-from tests.chaos.manifests import PARTITIONS, STRICT
+from tests.chaos.manifests import users
 from tests.chaos.recorded import rows_of
 from tests.chaos.topics import Message
 
-DEFINITION = parse_featureset(STRICT.format(topic="events", output="vectors")).definition
+FS = parse_featureset(users("events"))
 NOW = 1_800_000_000_000
 
 
 def test_rows_of_a_log_with_two_erasures_of_one_entity() -> None:
     user = "user_1"
-    p = partition_of(user, PARTITIONS, "murmur2")
+    p = partition_of(user, FS.source.partitions, "murmur2")
     event = {"user_id": user, "timestamp": NOW, "kind": "view"}
     erase: tuple[bytes, list[tuple[str, bytes | None]]] = (b"", [(CONTROL, ERASE.encode())])
     first, other = (json.dumps(event | {"event_id": name}).encode() for name in "ab")
     values = [(first, []), erase, (b"{broken", []), erase, (other, []), (other, [])]
     raw = [Message(p, i, NOW + i, value, user.encode(), headers) for i, (value, headers) in enumerate(values)]
-    found = rows_of(p, logs_of(raw, DEFINITION)[p], raw, DEFINITION)
+    found = rows_of(p, logs_of(raw, FS)[p], raw, FS.definition)
     assert [row[1] for _, row in sorted(found.items())] == [
         Status.ERASED,
         Status.ERASED,  # the first erasure names the entity: the second takes its name away

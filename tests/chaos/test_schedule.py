@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from tests.chaos import database, faults, store_cluster
+from tests.chaos import campaign
 from tests.chaos.schedule import Applied, Deck, Fault, NotMet, Steps, apply
 from tests.chaos.world import World
 
-ALL = [*faults.PROCESSES, *faults.KAFKA, *faults.PAIR, *store_cluster.FAULTS, *database.FAULTS]
+ALL = [*campaign.COMMON, *(fault for found in campaign.OF_STORE.values() for fault in found)]
 
 
 class _World:
@@ -66,7 +66,7 @@ def test_a_fault_that_did_not_come_to_pass_does_not_count() -> None:
 
     done: list[Applied] = []
     apply(_World(), [Fault("one", "a", steps)], random.Random(1), lambda _: None, done)  # type: ignore[arg-type]
-    assert (done[0].met, done[0].told) == (False, "script 7 never came")
+    assert [(one.met, one.told) for one in done] == 2 * [(False, "script 7 never came")], "it gets a second try"
 
 
 def test_a_fault_that_cannot_mend_itself_is_an_error() -> None:
@@ -78,3 +78,12 @@ def test_a_fault_that_cannot_mend_itself_is_an_error() -> None:
     with pytest.raises(AssertionError, match="does not follow"):
         apply(_World(), [Fault("one", "a", steps)], random.Random(1), lambda _: None, done)  # type: ignore[arg-type]
     assert "not over" in str(done[0])
+
+
+def test_a_campaign_has_every_fault_ten_times_and_follows_from_its_seed() -> None:
+    played = [*campaign.plans(7, 25, 17, 300.0)]
+    assert min(campaign.dealt(played).values()) > 10
+    assert played == [*campaign.plans(7, 25, 17, 300.0)]
+    assert played[:4] == [*campaign.plans(7, 4, 17, 300.0)], "the short form is the beginning of the long one"
+    assert played != [*campaign.plans(8, 25, 17, 300.0)]
+    assert all(len(plan.faults) == 17 for plan in played)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,19 @@ from tests.chaos import stream, verdict
 from tests.chaos.driver import Account, Outcome
 from tests.chaos.evidence import Evidence, logs_of
 from tests.chaos.explain import doubled, explain, explanation, of_entity, without
-from tests.chaos.manifests import PARTITIONS, STRICT
+from tests.chaos.manifests import users
+from tests.chaos.subject import Subject
 from tests.chaos.topics import Message
 from tests.chaos.verdict import Verdict, Wrong, entities
 
-FS = parse_featureset(STRICT.format(topic="events", output="vectors"))
+FS = parse_featureset(users("events"))
+SUBJECT = Subject(Path("users.yaml"), FS, "round1", lambda: pytest.fail("nothing of the store is judged here"))
 NOW = 1_800_000_000_000
 
 
 def record(offset: int, event: dict[str, Any], number: int) -> Message:
     """An event as a try brings it into its partition; offsets may have gaps."""
-    p = partition_of(event["user_id"], PARTITIONS, "murmur2")
+    p = partition_of(event["user_id"], FS.source.partitions, "murmur2")
     value = json.dumps({**event, "try": number}).encode()
     return Message(p, offset, event["timestamp"] + 5, value, event["user_id"].encode(), [])
 
@@ -47,7 +50,7 @@ def raw() -> list[Message]:
 
 @pytest.fixture(scope="module")
 def logs(raw: list[Message]) -> dict[int, Log]:
-    return logs_of(raw, FS.definition)
+    return logs_of(raw, FS)
 
 
 def account(raw: list[Message], outcome: Outcome = Outcome.ACKNOWLEDGED) -> Account:
@@ -59,7 +62,7 @@ def account(raw: list[Message], outcome: Outcome = Outcome.ACKNOWLEDGED) -> Acco
 
 def judged(raw: list[Message], known: Account) -> Verdict:
     found = Verdict()
-    verdict.judge_log(Evidence(known, raw, {}, [], [], []), found)
+    verdict.judge_log(Evidence(SUBJECT, known, raw, {}, [], [], []), found)
     return found
 
 
@@ -94,12 +97,6 @@ def test_a_poisonous_record_that_is_missing_is_lost(raw: list[Message]) -> None:
     assert judged([*raw, Message(0, 999, NOW, b"{broken", b"k", [])], known).good
 
 
-class _World:
-    """As much of a world as letters need."""
-
-    featureset = FS
-
-
 def letters(raw: list[Message], logs: dict[int, Log]) -> list[Message]:
     """One for each invalid record."""
     out: list[Message] = []
@@ -119,7 +116,7 @@ def test_letters_are_held_against_the_log(raw: list[Message], logs: dict[int, Lo
 
     def judged_letters(sent: list[Message]) -> Verdict:
         found = Verdict()
-        verdict.judge_letters(_World, Evidence(Account(), raw, logs, [], [], sent), found)  # type: ignore[arg-type]
+        verdict.judge_letters(Evidence(SUBJECT, Account(), raw, logs, [], [], sent), found)
         return found
 
     assert judged_letters(good).good
@@ -153,7 +150,7 @@ def test_vectors_are_held_against_sql_at_their_offset_and_time(logs: dict[int, L
 
         def judged_vectors(sent: list[dict[str, Any]]) -> Verdict:
             found = Verdict()
-            verdict.judge_vectors(Evidence(Account(), [], logs, [], sent, []), found, oracle)
+            verdict.judge_vectors(Evidence(SUBJECT, Account(), [], logs, [], sent, []), found, oracle)
             return found
 
         good = vectors(oracle, logs, logs)

@@ -18,12 +18,10 @@ from freshet.dev.verify import served_columns
 from freshet.engine.column import Ints
 from freshet.engine.reader import Reader
 from freshet.spec import naming
-from freshet.spec.definition import Definition
 from freshet.spec.partitioning import partition_of
 from freshet.stores.redis import execute
 from tests.chaos.driver import Outcome
 from tests.chaos.evidence import Evidence, tries
-from tests.chaos.manifests import PARTITIONS
 from tests.chaos.watcher import Default
 from tests.chaos.world import World
 
@@ -60,6 +58,12 @@ class Verdict:
         """Nothing lost, doubled or wrong."""
         return not (self.lost or self.doubled or self.wrong)
 
+    def add(self, other: Verdict, name: str) -> None:
+        """Takes over what was found of the FeatureSet of this name."""
+        self.looked.update(other.looked)
+        for mine, found in ((self.lost, other.lost), (self.doubled, other.doubled), (self.wrong, other.wrong)):
+            mine += [f"{name}: {one}" for one in found]
+
     def differ(self, what: str, partition: int, reads: Reads, found: list[Difference]) -> None:
         """Notes values that are not SQL's."""
         self.wrong += [f"{what}, partition {partition}: {one}" for one in found]
@@ -88,20 +92,19 @@ def judge_log(evidence: Evidence, verdict: Verdict) -> None:
     verdict.looked["records in the log"] += len(evidence.raw)
 
 
-def judge_letters(world: World, evidence: Evidence, verdict: Verdict) -> None:
+def judge_letters(evidence: Evidence, verdict: Verdict) -> None:
     """Each invalid record has a letter with its payload; a repeat names the same source; no valid one has any."""
     records = {(m.partition, m.offset): m for m in evidence.raw}
-    topic = world.featureset.source.topic
     letters: dict[tuple[int, int], int] = Counter()
     for letter in evidence.letters:
         at = int(letter.header("freshet-partition") or -1), int(letter.header("freshet-offset") or -1)
         letters[at] += 1
         source = records.get(at)
-        if source is None or letter.header("freshet-topic") != topic or (letter.value or b"") != (source.value or b""):
+        if source is None or (letter.value or b"") != (source.value or b""):
             verdict.wrong.append(f"dead letter of {at}: not what the log has there: {letter.value!r}")
         if not letter.header("freshet-reason") or not letter.header("freshet-sentence"):
             verdict.wrong.append(f"dead letter of {at}: says no reason")
-    definition = world.featureset.definition
+    definition = evidence.subject.definition
     for p, log in evidence.logs.items():
         for i in np.flatnonzero(~log.valid(definition) & ~log.erase).tolist():
             if not letters.pop((p, int(log.offset[i])), 0):
@@ -110,14 +113,14 @@ def judge_letters(world: World, evidence: Evidence, verdict: Verdict) -> None:
     verdict.doubled += [f"dead letter of {at}, which is a good record" for at in letters]
 
 
-def judge_states(world: World, evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:
+def judge_states(evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:
     """Every stored state, read by the engine now and later."""
-    reader = Reader(world.featureset.definition)
+    reader = Reader(oracle.definition)
     now = time.time_ns() // 1_000_000
-    with world.connect() as store:
+    with evidence.subject.connect() as store:
         for p, log in evidence.logs.items():
             keys = entities(log)
-            blobs: Any = execute(store, "MGET", *(naming.entity_key(world.tag(p), key) for key in keys))
+            blobs: Any = execute(store, "MGET", *(naming.entity_key(evidence.subject.tag(p), key) for key in keys))
             for later in _LATER_MS:
                 got = reader.read(keys, blobs, now + later)
                 reads = Reads(keys, _full(len(keys), log.end), _full(len(keys), now + later))
@@ -128,10 +131,11 @@ def judge_states(world: World, evidence: Evidence, verdict: Verdict, oracle: Ora
 
 def judge_served(world: World, evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:
     """Every value as a user reads it over HTTP."""
-    reader = FeatureReader(world.serving.url, world.featureset.name)
+    subject = evidence.subject
+    reader = FeatureReader(world.serving.url, subject.name)
     try:
         for p, log in evidence.logs.items():
-            keys = [key for key in entities(log) if partition_of(key, PARTITIONS, "murmur2") == p]
+            keys = [key for key in entities(log) if partition_of(key, subject.partitions, "murmur2") == p]
             answers = reader.read_all(keys)
             q = np.array([answer.q_ms for answer in answers], np.int64)
             served = served_columns(oracle.definition, [answer.values for answer in answers])
@@ -168,17 +172,19 @@ def judge_vectors(evidence: Evidence, verdict: Verdict, oracle: Oracle) -> None:
         verdict.lost += [f"{key}: its event {p}:{offset} is in no vector" for key, offset in behind]
 
 
-def judge_defaults(defaults: Sequence[Default], evidence: Evidence, verdict: Verdict, definition: Definition) -> None:
+def judge_defaults(defaults: Sequence[Default], evidence: Evidence, verdict: Verdict) -> None:
     """Whoever has events below its partition's progress is never answered as if there were none."""
     first: dict[str, int] = {}
+    subject = evidence.subject
     for log in evidence.logs.values():
-        for i in np.flatnonzero(log.accepted(definition)).tolist():
+        for i in np.flatnonzero(log.accepted(subject.definition)).tolist():
             first.setdefault(log.keys[i], int(log.offset[i]))
-    untrue = [default for default in defaults if default.offset > first[default.user]]
+    mine = [default for default in defaults if default.featureset == subject.name]
+    untrue = [default for default in mine if default.offset > first[default.entity]]
     verdict.wrong += [
-        f"a default as if it were true: {default}, first event {first[default.user]}" for default in untrue
+        f"a default as if it were true: {default}, first event {first[default.entity]}" for default in untrue
     ]
-    verdict.looked["old answers after a failover"] += len(defaults) - len(untrue)
+    verdict.looked["old answers after a failover"] += len(mine) - len(untrue)
 
 
 def entities(log: Log) -> list[str]:

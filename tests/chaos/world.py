@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
-import redis
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 
 from freshet.dev import children
 from freshet.dev.kafka_cluster import EmbeddedKafkaCluster
 from freshet.dev.servers import EmbeddedPostgres
 from freshet.runtime.settings import KafkaSettings
-from freshet.spec import naming
-from freshet.spec.definition import FeatureSet
 from freshet.spec.load import parse_featureset
-from freshet.spec.partitioning import partition_of
+from freshet.spec.naming import rekey_group
 from freshet.stores import kafka
-from freshet.stores.fence import Progress
-from freshet.stores.redis import Client, Failures, connect, execute
-from tests.chaos.manifests import LENIENT, PARTITIONS, STRICT
+from freshet.stores.redis import connect
+from tests.chaos import manifests
 from tests.chaos.processes import Process
 from tests.chaos.proxy import Network, Proxy
+from tests.chaos.subject import Subject
 
-PROCESSORS = 2
-RECORDERS = 2
-INGESTS = 2
-_PROGRAMS = {"processor": "tests.chaos.processor", "recorder": "tests.integration.dying_recorder"}
-_MEMBERS = ("processor", "recorder")
+_PROGRAMS = {
+    "processor": "tests.chaos.processor",
+    "recorder": "tests.integration.dying_recorder",
+    "rekey": "tests.integration.dying_stage",
+}
+_MEMBERS = ("processor", "recorder", "rekey")
 """Services that share partitions in a consumer group."""
 _CLIENT = "session.timeout.ms=6000\n"
 
@@ -98,31 +98,42 @@ class World:
         self._postgres = history.create(self.database)
         self._made: list[Process] = []
         self.namespace = f"round{number}"
-        names = {"topic": f"events-{number}", "output": f"vectors-{number}"}
-        self._files = [folder / "strict.yaml", folder / "lenient.yaml"]
-        for file, text in zip(self._files, (STRICT, LENIENT), strict=True):
-            file.write_text(text.format(**names))
-        self.featureset: FeatureSet = parse_featureset(self._files[0].read_text())
+        self.origin = f"events-{number}"
+        """The topic that events come in on."""
+        self._lenient = folder / "lenient.yaml"
+        self._lenient.write_text(manifests.lenient(self.origin))
+        self.users = self._subject(manifests.users(self.origin))
+        self.cards = self._subject(manifests.cards(self.origin))
+        self.subjects = [self.users, self.cards]
         self.dead_letters = f"dead-{number}"
         self.settings = KafkaSettings(bootstrap=servers.kafka.bootstrap)
-        self.processors = [self.process(f"processor-{i + 1}", "processor") for i in range(PROCESSORS)]
-        self.ingests = [self.process(f"ingest-{i + 1}", "ingest") for i in range(INGESTS)]
-        self.recorders = [self.process(f"recorder-{i + 1}", "recorder") for i in range(RECORDERS)]
-        self.serving = self.process("serving", "serving")
+        self.processors = [self._process(f"processor-{i}", "processor", self.users) for i in (1, 2)]
+        self.processors.append(self._process("processor-3", "processor", self.cards))
+        self.stages = [self._process(f"rekey-{i}", "rekey", self.cards) for i in (1, 2)]
+        """What copies events into the topic of the cards."""
+        self.ingests = [self._process(f"ingest-{i}", "ingest") for i in (1, 2)]
+        self.recorders = [self._process(f"recorder-{i}", "recorder") for i in (1, 2)]
+        self.serving = self._process("serving", "serving")
         self.deaths: list[str] = []
         """Services that ended without a fault that wanted it."""
 
-    def process(self, name: str, command: str) -> Process:
-        """A service of this round, not started. Processors are the ones that can die before a script."""
+    def _subject(self, manifest: str) -> Subject:
+        featureset = parse_featureset(manifest)
+        file = self.folder / f"{featureset.name}.yaml"
+        file.write_text(manifest)
+        return Subject(file, featureset, self.namespace, lambda: connect(self.store.url))
+
+    def _process(self, name: str, command: str, of: Subject | None = None) -> Process:
+        """A service of this round, not started: of one FeatureSet, or of all."""
         (self.folder / "client.properties").write_text(_CLIENT)
-        files = self._files[:1] if command != "ingest" else self._files
+        files = [subject.file for subject in ([of] if of else self.subjects)]
         environment = {
             "FRESHET_KAFKA": self.settings.bootstrap,
             "FRESHET_KAFKA_CONFIG": str(self.folder / "client.properties") if command in _MEMBERS else "",
             "FRESHET_REDIS": self.store.url,
             "FRESHET_POSTGRES": self._postgres if command != "ingest" else "",
             "FRESHET_CHECKPOINT_SECONDS": "4" if command == "recorder" else "",
-            "FRESHET_MANIFESTS": ",".join(map(str, files)),
+            "FRESHET_MANIFESTS": ",".join(map(str, [self._lenient, *files] if command == "ingest" else files)),
             "FRESHET_NAMESPACE": self.namespace,
             "FRESHET_DEAD_LETTER_TOPIC": self.dead_letters,
             "FRESHET_COALESCE_MS": "100" if command == "processor" else "",
@@ -133,9 +144,16 @@ class World:
         self._made.append(made)
         return made
 
+    def beside(self, process: Process, name: str) -> Process:
+        """One more like it, not started."""
+        made = process.another(name)
+        self._made.append(made)
+        return made
+
     def start(self) -> None:
         """Starts all and waits until they are ready."""
-        kafka.ensure_topics(kafka.admin(self.settings), [self.featureset], self.dead_letters)
+        featuresets = [subject.featureset for subject in self.subjects]
+        kafka.ensure_topics(kafka.admin(self.settings), featuresets, self.dead_letters)
         for process in self.services():
             process.start()
         for process in self.services():
@@ -143,7 +161,7 @@ class World:
 
     def services(self) -> list[Process]:
         """All that are to run."""
-        return [*self.ingests, *self.processors, *self.recorders, self.serving]
+        return [*self.ingests, *self.stages, *self.processors, *self.recorders, self.serving]
 
     def tend(self) -> None:
         """Starts what has died, as a cluster would; a death that no fault wanted is noted."""
@@ -159,43 +177,20 @@ class World:
         for process in self._made:  # those of a fault that broke off too
             process.kill()
         self.store.clear()
-        topics = [self.featureset.source.topic, str(self.featureset.output_topic), self.dead_letters]
-        kafka.admin(self.settings).delete_topics(topics)
+        kafka.admin(self.settings).delete_topics([*self.recorded_topics(), f"lenient-{self.origin}"])
 
-    def connect(self) -> Client:
-        """A client of the store."""
-        return connect(self.store.url)
-
-    def tag(self, partition: int) -> str:
-        """Of the keys of a partition."""
-        return naming.tag(self.namespace, self.featureset.name, self.featureset.definition.revision, partition)
-
-    def progress(self) -> list[Progress | None]:
-        """What the store says of each partition; None for each while it does not answer."""
-        try:
-            with self.connect() as store:
-                found = [execute(store, "GET", naming.progress_key(self.tag(p))) for p in range(PARTITIONS)]
-        except (*Failures, redis.RedisError):
-            return [None] * PARTITIONS
-        return [None if data is None else Progress.parse(data) for data in found]
-
-    def offset_of(self, user: str) -> int | None:
-        """Where progress of a user's partition is; None if the store does not tell."""
-        found = self.progress()[partition_of(user, PARTITIONS, "murmur2")]
-        return None if found is None else found.offset
+    def recorded_topics(self) -> list[str]:
+        """All that history is to have."""
+        return [*(name for one in self.subjects for name in (one.topic, one.output)), self.dead_letters]
 
     def ends(self, topic: str) -> list[int]:
         """Ends of a topic's partitions."""
         consumer = kafka.consumer(self.settings, "chaos-ends")
         try:
-            return [kafka.log_bounds(consumer, topic, p)[1] for p in range(PARTITIONS)]
+            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            return [kafka.log_bounds(consumer, topic, p)[1] for p in sorted(partitions)]
         finally:
             consumer.close()
-
-    @property
-    def owner(self) -> str:
-        """The revision, as dead letters and checkpoints name it."""
-        return naming.owner(self.namespace, self.featureset.name, self.featureset.definition.revision)
 
     def rows(self, text: str, *values: Any) -> list[Any]:
         """Rows of the round's history."""
@@ -203,8 +198,8 @@ class World:
 
     def wait_recorded(self, seconds: float) -> None:
         """Until history has all topics up to their ends, no erasure waits, and each partition has a checkpoint."""
-        topics = [self.featureset.source.topic, str(self.featureset.output_topic), self.dead_letters]
-        ends = {(topic, p): end for topic in topics for p, end in enumerate(self.ends(topic)) if end}
+        ends = {(topic, p): end for topic in self.recorded_topics() for p, end in enumerate(self.ends(topic)) if end}
+        partitions = sum(subject.partitions for subject in self.subjects)
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -214,25 +209,49 @@ class World:
             except psycopg.Error:
                 found, checkpoints, erasures = {}, 0, 0
             recorded = all(found.get(place, -1) >= end for place, end in ends.items())
-            if recorded and checkpoints >= PARTITIONS and not erasures:
+            if recorded and checkpoints >= partitions and not erasures:
                 return
             self.tend()
             if time.monotonic() > deadline:
-                tails = "\n".join(f"{one.name}:\n{children.tail(one.log, 25)}" for one in self.recorders)
                 told = f"ends {ends}, recorded {found}, {checkpoints} checkpoints, {erasures} erasures to apply"
-                raise AssertionError(f"not recorded in {seconds:g} s: {told}\n{tails}")
+                raise AssertionError(f"not recorded in {seconds:g} s: {told}\n{_tails(self.recorders)}")
             time.sleep(0.3)
+
+    def wait_copied(self, seconds: float) -> None:
+        """Until the stages have committed the origin's ends."""
+        ends = self.ends(self.origin)
+        deadline = time.monotonic() + seconds
+        while (now := self._copied()) is None or any(now.get(p, 0) < end for p, end in enumerate(ends)):
+            self.tend()
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not copied in {seconds:g} s: log ends {ends}, {now}\n{_tails(self.stages)}")
+            time.sleep(0.3)
+
+    def _copied(self) -> dict[int, int] | None:
+        """Up to where each of the origin's partitions is copied; None while Kafka does not tell."""
+        group = rekey_group(self.cards.topic)
+        client = kafka.admin(self.settings)  # has a name, since an answer to a client that is gone never comes
+        try:
+            answer: Any = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=5)
+            return {place.partition: place.offset for place in answer[group].result(10).topic_partitions}
+        except KafkaException:
+            return None
 
     def wait_processed(self, seconds: float) -> None:
         """Until every partition's progress is complete and at the end of the log."""
-        ends = self.ends(self.featureset.source.topic)
+        ends = {subject.name: self.ends(subject.topic) for subject in self.subjects}
         deadline = time.monotonic() + seconds
         while True:
-            now = self.progress()
-            if all(p is not None and p.complete and p.offset >= end for p, end in zip(now, ends, strict=True)):
+            now = {subject.name: subject.progress() for subject in self.subjects}
+            places = [place for name, log in ends.items() for place in zip(now[name], log, strict=True)]
+            if all(p is not None and p.complete and p.offset >= end for p, end in places):
                 return
             self.tend()
             if time.monotonic() > deadline:
-                tails = "\n".join(f"{one.name}:\n{children.tail(one.log, 25)}" for one in self.processors)
-                raise AssertionError(f"not processed in {seconds:g} s: log ends {ends}, progress {now}\n{tails}")
+                told = f"log ends {ends}, progress {now}\n{_tails(self.processors)}"
+                raise AssertionError(f"not processed in {seconds:g} s: {told}")
             time.sleep(0.3)
+
+
+def _tails(processes: Sequence[Process]) -> str:
+    return "\n".join(f"{one.name}:\n{children.tail(one.log, 25)}" for one in processes)

@@ -1,0 +1,49 @@
+"""What happens to the stages that re-key. A broker's death and a bad network are theirs as everybody's."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+from tests.chaos import steps
+from tests.chaos.schedule import Fault, Steps
+from tests.chaos.world import World
+
+_MOMENTS = {"before": "copies sent", "offsets": "copies and offsets sent", "after": "committed"}
+_SLEEP = (12.0, 21.0)
+"""Seconds: Kafka aborts a transaction after 10, and looks for such every 10."""
+
+
+def die_around_commit(world: World, rng: random.Random) -> Steps:
+    """A stage dies between its copies, their offsets and the commit."""
+    where, number = rng.choice(sorted(_MOMENTS)), rng.randrange(2, 60)
+    return steps.dying(rng.choice(world.stages), f"transaction {number}: {_MOMENTS[where]}", where, str(number))
+
+
+def all_asleep(world: World, rng: random.Random) -> Steps:
+    """Nobody takes over: Kafka aborts what they left open, and all wake up as zombies."""
+    for stage in world.stages:
+        stage.signal(signal.SIGSTOP)
+    yield rng.uniform(*_SLEEP)
+    for stage in world.stages:
+        stage.signal(signal.SIGCONT)
+        yield rng.uniform(0.0, 1.0)
+    return None
+
+
+def rebalance_storm(world: World, rng: random.Random) -> Steps:
+    """Stages join and leave."""
+    return steps.storm(world.stages, lambda name: world.beside(world.stages[0], f"rekey-{name}"), rng)
+
+
+FAULTS = (
+    Fault("kill -9 rekey", "stages", lambda world, rng: steps.killed(rng.choice(world.stages), rng)),
+    Fault("kill -9 rekey around its commit", "stages", die_around_commit),
+    Fault(
+        "rekey: SIGSTOP past the session timeout, SIGCONT",
+        "stages",
+        lambda world, rng: steps.paused(rng.choice(world.stages), rng),
+    ),
+    Fault("rekey: all SIGSTOP past the transaction timeout, SIGCONT", "stages", all_asleep),
+    Fault("rekey: rebalance storm", "stages", rebalance_storm),
+)
