@@ -6,6 +6,7 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,8 +107,9 @@ def _play(world: World, plan: Plan, result: Result, tell: Tell) -> None:
     users, cards = (gather(world, subject, driver.account) for subject in world.subjects)
     verdicts.judge_log(users, verdict)
     judge_copies(users.raw, cards.raw, world.cards.partitions, verdict)
-    for evidence in (users, cards):
-        found = reach(world, evidence, watcher.defaults)
+    with ThreadPoolExecutor() as both:
+        reached = both.map(lambda evidence: reach(world, evidence, watcher.defaults), (users, cards))
+    for evidence, found in zip((users, cards), reached, strict=True):
         verdict.add(found, evidence.subject.name)
         if found.values:
             with Oracle(evidence.subject.definition) as oracle:

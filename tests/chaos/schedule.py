@@ -85,7 +85,7 @@ def apply(
             done.append(applied)
             tell(f"  {found.name}")
             heapq.heappush(running, (now, next(order), applied, found.steps(world, random.Random(rng.random()))))
-            next_at, last = now + rng.uniform(0.5, 3.0), now
+            next_at, last = now + rng.uniform(0.3, 2.2), now
         while running and running[0][0] <= now:
             _, _, applied, steps = heapq.heappop(running)
             try:
