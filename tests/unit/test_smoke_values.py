@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -20,7 +21,7 @@ from freshet.smoke.judge import Guessed, Known
 from freshet.spec.definition import AggregateFeature, Definition
 from freshet.spec.expr import sql
 from freshet.spec.expr.tree import Name, Type, names
-from freshet.spec.load import parse_featureset
+from freshet.spec.load import load_featuresets, parse_featureset
 
 NOW = 1_767_609_000_000
 TEXT = """
@@ -68,6 +69,9 @@ spec:
 """
 
 
+CARD_FRAUD = Path(__file__).parents[2] / "examples" / "card-fraud"
+
+
 @pytest.fixture(scope="module")
 def definition() -> Definition:
     return parse_featureset(TEXT).definition
@@ -91,6 +95,17 @@ def test_every_event_is_valid_and_expressions_see_what_the_plan_says(definition:
         assert [column.values[i] for i in range(count)] == [event.values[field.name] for event in plan.events]
     assert {event.values["kind"] for event in plan.events} == {"sale", "order", "return", "a", "b"}
     assert {event.values["city"] for event in plan.events} == {"Rome"}
+
+
+def test_events_of_a_rekeyed_featureset_are_good_for_the_topics_own_ones() -> None:
+    users, cards = (load_featuresets([CARD_FRAUD / f"{name}.yaml"])[0].definition for name in ("users", "cards"))
+    plan = events.plan(cards, "freshet-smoke-x", NOW, [users])
+    assert plan.keys == ("card_id", "user_id")
+    values = [event.json() for event in plan.events]
+    for definition in (users, cards):
+        judged = EventDecoder(definition).judge(values, NOW)
+        assert (set(judged.keys), judged.rejected) == ({"freshet-smoke-x"}, [])
+    assert {event.values["user_id"] for event in plan.events} == {"freshet-smoke-x"}, "cards read it as a field"
 
 
 def test_filters_and_values_are_what_sql_says(definition: Definition, plan: Plan) -> None:

@@ -35,7 +35,11 @@ def _summary(served: Served) -> dict[str, Any]:
         "version": served.version,
         "revision": definition.revision,
         "entity": {"name": definition.entity, "key": definition.key},
-        "source": {"topic": source.topic, "partitions": source.partitions},
+        "source": {
+            "topic": source.topic,
+            "partitions": source.partitions,
+            **({"origin": source.origin} if source.origin else {}),
+        },
         "timezone": definition.timezone,
         "feature_count": len(definition.features),
     }

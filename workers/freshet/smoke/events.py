@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ class Event:
     t_ms: int
     values: Mapping[str, Value]
     """By field name; empty where the fields are not known."""
-    body: Mapping[str, Any]
+    body: dict[str, Any]
 
     def json(self) -> bytes:
         """As it is sent."""
@@ -41,6 +41,8 @@ class Plan:
     events: tuple[Event, ...]
     counts_once: bool | None
     """Whether what comes twice counts once; None where the manifest is not known."""
+    keys: tuple[str, ...]
+    """Fields that name the entity: that of the FeatureSet, and those of others that read the same events."""
 
 
 def rfc3339(t_ms: int) -> str:
@@ -48,12 +50,16 @@ def rfc3339(t_ms: int) -> str:
     return datetime.fromtimestamp(t_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def plan(definition: Definition, key: str, now_ms: int) -> Plan:
-    """Events for a FeatureSet whose manifest is known."""
+def plan(definition: Definition, key: str, now_ms: int, beside: Sequence[Definition] = ()) -> Plan:
+    """Events for a FeatureSet whose manifest is known, which those `beside` it take too, as far as they agree."""
     words = _words(definition)
     count = min(max([_LEAST, *(len(found) for found in words.values())]), _MOST)
-    made = tuple(_event(definition, key, index, now_ms, words) for index in range(count))
-    return Plan(made, definition.deduplicate_ms > 0)
+    named = dict.fromkeys([definition.key, *(other.key for other in beside)], key)
+    made = tuple(_event(definition, named, index, now_ms, words) for index in range(count))
+    for index, event in enumerate(made):
+        for other in beside:
+            _complete(event, other, index)
+    return Plan(made, definition.deduplicate_ms > 0, tuple(named))
 
 
 def learned(template: Mapping[str, Any], key_name: str, timestamp: str, key: str, now_ms: int) -> Plan:
@@ -66,7 +72,7 @@ def learned(template: Mapping[str, Any], key_name: str, timestamp: str, key: str
         put(body, timestamp, rfc3339(t_ms))
         body |= {key_name: key, "event_id": name}
         made.append(Event(name, t_ms, {}, body))
-    return Plan(tuple(made), None)
+    return Plan(tuple(made), None, (key_name,))
 
 
 def put(body: dict[str, Any], path: str, value: object) -> None:
@@ -88,19 +94,37 @@ def copies(event: Event, old_key: str, key: str, count: int) -> list[dict[str, A
     return found
 
 
-def _event(definition: Definition, key: str, index: int, now_ms: int, words: Mapping[str, list[str]]) -> Event:
+def _event(
+    definition: Definition, named: Mapping[str, str], index: int, now_ms: int, words: Mapping[str, list[str]]
+) -> Event:
     t_ms = now_ms - _AGE_MS + index * _STEP_MS
-    name = f"{key}-{index}"
-    body: dict[str, Any] = {definition.timestamp: rfc3339(t_ms), definition.event_id: name, definition.key: key}
+    name = f"{named[definition.key]}-{index}"
+    body: dict[str, Any] = {definition.timestamp: rfc3339(t_ms), definition.event_id: name, **named}
     values: dict[str, Value] = {}
     for field in definition.fields:
-        # A field may read the key or the time, which stand already.
+        # A field may read a key or the time, which stand already.
         value: Value = body[field.path[0]] if field.path[0] in body and len(field.path) == 1 else None
         if value is None:
             value = _value(field, index, words.get(field.name, []))
             put(body, ".".join(field.path), value)
         values[field.name] = float(value) if field.type.is_number and isinstance(value, int | float) else value
     return Event(name, t_ms, values, body)
+
+
+def _complete(event: Event, other: Definition, index: int) -> None:
+    """Adds what another FeatureSet needs and this event does not have."""
+    event.body.setdefault(other.timestamp, rfc3339(event.t_ms))
+    event.body.setdefault(other.event_id, event.id)
+    for field in other.fields:
+        if _found(event.body, field.path) is None:
+            put(event.body, ".".join(field.path), _value(field, index, []))
+
+
+def _found(body: Mapping[str, Any], path: Sequence[str]) -> object:
+    node: object = body
+    for name in path:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node
 
 
 def _value(field: Field, index: int, words: list[str]) -> str | float | bool:

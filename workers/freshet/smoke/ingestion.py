@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from freshet.smoke import events, learn
@@ -27,15 +27,15 @@ def checks(run: Run) -> Iterator[Check]:
     yield _taken("an array", run.post(_array(many)), many)
     yield _mixed(run, rest[len(many) :])
     run.sent = Sent(plan, time.monotonic())
-    yield _refusals(run, first)
+    yield _refusals(run, first, plan.keys)
 
 
 def _plan(run: Run) -> Plan:
     """Events as the manifest says; without it, as ingest says when asked."""
     now_ms = time.time_ns() // 1_000_000
-    found = run.definition()
+    found, beside = run.definition(), run.beside()
     if found is not None:
-        return events.plan(found.definition, run.key, now_ms)
+        return events.plan(found.definition, run.key, now_ms, [one.definition for one in beside])
     return learn.plan(run, now_ms)
 
 
@@ -64,17 +64,15 @@ def _mixed(run: Run, good: tuple[Event, ...]) -> Check:
     raise ProbeFailed(f"{name}: {_reason(answer, found)}, rejected {rejected[:5]}", learn.advice(answer))
 
 
-def _refusals(run: Run, good: Event) -> Check:
+def _refusals(run: Run, good: Event, keys: Sequence[str]) -> Check:
     """Each of these must be refused, for its own reason."""
-    details = run.details()
-    key = details["entity"]["key"]
     timestamp = next(name for name, value in good.body.items() if value == events.rfc3339(good.t_ms))
     without_time = {name: value for name, value in good.body.items() if name != timestamp}
     cases: list[tuple[str, bytes, int, str]] = [
         ("not JSON", b"{broken", 400, "not_json"),
         ("an empty array", b"[]", 400, "empty"),
-        ("no key", _json({**good.body, key: None}), 422, "missing_key"),
-        ("an empty key", _json({**good.body, key: ""}), 422, "bad_key"),
+        ("no key", _json(good.body | dict.fromkeys(keys)), 422, "missing_key"),
+        ("an empty key", _json(good.body | dict.fromkeys(keys, "")), 422, "bad_key"),
         ("no time", _json(without_time), 422, "missing_timestamp"),
         ("a time without zone", _json({**good.body, timestamp: "2026-01-05T10:30:00"}), 422, "bad_timestamp"),
         ("a time far ahead", _json({**good.body, timestamp: "2099-01-05T10:30:00Z"}), 422, "future"),

@@ -114,8 +114,26 @@ class Run:
 
     def definition(self) -> FeatureSet | None:
         """The FeatureSet of the manifests given that means what is served; None where none does."""
-        details = self.details()
-        wanted = (details["name"], details["revision"])
+        return self._given(self.details())
+
+    def beside(self) -> list[FeatureSet]:
+        """Where the FeatureSet is re-keyed: those that read its events as they come in, and must be able to.
+
+        Raises NotChecked where the manifest of one is not given.
+        """
+        origin = self.details()["source"].get("origin")
+        entries = [one for one in self.catalogue() if origin is not None and one["source"]["topic"] == origin]
+        found = {one["name"]: self._given(one) for one in entries}
+        unknown = [name for name, given in found.items() if given is None]
+        if unknown:
+            raise NotChecked(
+                f"its events come in on topic {origin}, which {', '.join(unknown)} reads too and would refuse events"
+                " without its fields; give that manifest, too, with --manifest"
+            )
+        return [given for given in found.values() if given is not None]
+
+    def _given(self, entry: dict[str, Any]) -> FeatureSet | None:
+        wanted = (entry["name"], entry["revision"])
         return next((one for one in self.given if (one.name, one.definition.revision) == wanted), None)
 
     def read(self, key: str, *, bounds: bool = False) -> Answer:
