@@ -20,7 +20,7 @@ _MORTAL = {
     "tests.integration.dying_recorder": ("0",),
     "tests.integration.dying_stage": ("never", "0"),
 }
-"""Programs whose arguments say when they kill themselves, and those that say never."""
+"""Programs whose arguments say when they stop themselves, and those that say never."""
 
 
 class Process:
@@ -56,6 +56,11 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     @property
+    def asleep(self) -> bool:
+        """Whether SIGSTOP has stopped it."""
+        return self.alive and Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    @property
     def pid(self) -> int:
         """Of the child."""
         assert self._child is not None, f"{self.name} was not started"
@@ -71,7 +76,7 @@ class Process:
         return Process(name, self._command, self.log.with_name(f"{name}.log"), self._given)
 
     def start(self, *fate: str) -> None:
-        """Starts it. `fate`: when it has to kill itself, as its program for tests wants it."""
+        """Starts it. `fate`: when it has to stop itself, as its program for tests wants it."""
         self.fated = bool(fate)
         command = [sys.executable, "-m", *self._command, *(fate or _MORTAL.get(self._command[0], ()))]
         self._child = children.spawn(command, self.log, self._environment, ROOT)

@@ -20,6 +20,13 @@ def die_around_commit(world: World, rng: random.Random) -> Steps:
     return steps.dying(rng.choice(world.stages), f"transaction {number}: {_MOMENTS[where]}", where, str(number))
 
 
+def sleep_in_transaction(world: World, rng: random.Random) -> Steps:
+    """A stage sleeps between its copies and the commit until another has its partitions, and goes on: a zombie."""
+    where, number = rng.choice(["before", "offsets"]), rng.randrange(2, 60)
+    moment = f"transaction {number}: {_MOMENTS[where]}"
+    return steps.asleep(rng.choice(world.stages), moment, rng, where, str(number), "SIGSTOP")
+
+
 def all_asleep(world: World, rng: random.Random) -> Steps:
     """Nobody takes over: Kafka aborts what they left open, and all wake up as zombies."""
     for stage in world.stages:
@@ -39,11 +46,7 @@ def rebalance_storm(world: World, rng: random.Random) -> Steps:
 FAULTS = (
     Fault("kill -9 rekey", "stages", lambda world, rng: steps.killed(rng.choice(world.stages), rng)),
     Fault("kill -9 rekey around its commit", "stages", die_around_commit),
-    Fault(
-        "rekey: SIGSTOP past the session timeout, SIGCONT",
-        "stages",
-        lambda world, rng: steps.paused(rng.choice(world.stages), rng),
-    ),
+    Fault("rekey: SIGSTOP in a transaction past the session timeout, SIGCONT", "stages", sleep_in_transaction),
     Fault("rekey: all SIGSTOP past the transaction timeout, SIGCONT", "stages", all_asleep),
     Fault("rekey: rebalance storm", "stages", rebalance_storm),
 )

@@ -10,6 +10,7 @@ from tests.chaos.processes import Process
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import NotMet, Steps
 
+_PAST_SESSION = (7.0, 11.0)
 RESTART = (0.2, 2.0)
 """Seconds until a cluster has a dead service running again."""
 
@@ -24,24 +25,16 @@ def killed(process: Process, rng: random.Random) -> Steps:
 
 def dying(process: Process, moment: str, *fate: str) -> Steps:
     """kill -9 at a moment that its program for tests makes out of `fate`."""
-    process.kill()
-    process.start(*fate)
-    for _ in range(120):
-        yield 0.25
-        if not process.alive:
-            break
-    died = not process.alive
+    yield from _met(process, moment, fate, lambda: not process.alive)
     process.kill()
     process.start()
-    if not died:
-        raise NotMet(f"{moment}: never came")
     return moment
 
 
 def paused(process: Process, rng: random.Random) -> Steps:
     """SIGSTOP past the session timeout, then SIGCONT: a zombie that believes to own partitions."""
     process.signal(signal.SIGSTOP)
-    yield rng.uniform(7.0, 11.0)
+    yield rng.uniform(*_PAST_SESSION)
     process.signal(signal.SIGCONT)
     yield 1.0
     return None
@@ -71,6 +64,28 @@ def storm(members: Sequence[Process], join: Callable[[str], Process], rng: rando
     leaving.kill()
     leaving.start()
     return None
+
+
+def asleep(process: Process, moment: str, rng: random.Random, *fate: str) -> Steps:
+    """The same, but it only sleeps past the session timeout, and goes on where it was."""
+    yield from _met(process, moment, fate, lambda: process.asleep)
+    process.fated = False
+    yield rng.uniform(*_PAST_SESSION)
+    process.signal(signal.SIGCONT)
+    yield 1.0
+    return moment
+
+
+def _met(process: Process, moment: str, fate: Sequence[str], stopped: Callable[[], bool]) -> Steps:
+    process.kill()
+    process.start(*fate)
+    for _ in range(120):
+        yield 0.25
+        if stopped():
+            return None
+    process.kill()
+    process.start()
+    raise NotMet(f"{moment}: never came")
 
 
 def cut(proxy: Proxy, rng: random.Random) -> Steps:

@@ -1,6 +1,6 @@
 """A stage that kills itself where it hurts most: after the copies were sent, before or after their transaction ended.
 
-python -m tests.integration.dying_stage {before|offsets|after} N
+python -m tests.integration.dying_stage {before|offsets|after} N [SIGSTOP: goes to sleep there instead]
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from freshet.cli import main
 from freshet.rekey.writer import Writer
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _install(where: str, number: int) -> None:
+def _install(where: str, number: int, how: signal.Signals = signal.SIGKILL) -> None:
     """`before`: the copies are sent, their offsets are not; `offsets`: these too; `after`: all is committed."""
+
+    def _die() -> None:
+        os.kill(os.getpid(), how)
+
     commit, call = Writer.commit, Writer._call
     seen = {"commits": 0, "calls": 0}
 
@@ -46,6 +46,6 @@ def _install(where: str, number: int) -> None:
 
 
 if __name__ == "__main__":
-    _install(sys.argv[1], int(sys.argv[2]))
+    _install(sys.argv[1], int(sys.argv[2]), signal.Signals[sys.argv[3]] if len(sys.argv) > 3 else signal.SIGKILL)
     sys.argv = ["freshet", "rekey"]
     main()
