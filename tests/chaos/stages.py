@@ -46,7 +46,7 @@ def rebalance_storm(world: World, rng: random.Random) -> Steps:
 FAULTS = (
     Fault("kill -9 rekey", "stages", lambda world, rng: steps.killed(rng.choice(world.stages), rng)),
     Fault("kill -9 rekey around its commit", "stages", die_around_commit),
-    Fault("rekey: SIGSTOP in a transaction past the session timeout, SIGCONT", "stages", sleep_in_transaction),
-    Fault("rekey: all SIGSTOP past the transaction timeout, SIGCONT", "stages", all_asleep),
+    Fault("rekey: SIGSTOP in a transaction, SIGCONT", "stages", sleep_in_transaction),
+    Fault("rekey: all SIGSTOP past all timeouts, SIGCONT", "stages", all_asleep),
     Fault("rekey: rebalance storm", "stages", rebalance_storm),
 )
