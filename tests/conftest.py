@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 from freshet.dev.servers import EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey, NotInstalled
+from tests.fuzzing import MADE
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 _numbers = itertools.count()
@@ -43,6 +44,12 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"skipped, which REQUIRE_ALL=1 forbids: {collector.nodeid}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What fuzz tests have tried: a promise about numbers is kept where the numbers can be seen."""
+    for what, count in sorted(MADE.items()):
+        terminalreporter.write_line(f"fuzzed: {count:,} {what}")
 
 
 @pytest.fixture(scope="session")

@@ -94,3 +94,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         f"{empty}: the folder has no file that ends in .yaml, .yml, .json",
         f"{tmp_path / 'missing.yaml'}: cannot be read: No such file or directory",
     )
+
+
+def test_what_cannot_be_shown_is_not() -> None:
+    """A name may turn the text around it, or clear a screen."""
+    name = "\u202e" + "x" * 100 + "\ufeff"
+    assert complaints(bent("  entity:", f'  "{name}": {{a: 1}}\n  entity:')) == [
+        f'6: spec.�{"x" * 76}…: unknown field "�{"x" * 76}…"; there are "deletionPolicy", "drift", "entity", '
+        '"entityTtl", "features", "history", "limits", "output", "processor", "rollout", "source", "suspend", '
+        '"timezone" and "version"'
+    ]
+    assert complaints(bent("aggregate: count", 'aggregate: count, of: "amount\\n + \u202e1"')) == [
+        '13: spec.features[0].of: count is of events and takes no value; write `where: "amount� + �1 is not null"`'
+    ]

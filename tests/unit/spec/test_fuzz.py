@@ -15,7 +15,7 @@ from freshet.spec.expr.scope import Scope
 from freshet.spec.expr.tree import Type
 from freshet.spec.load import parse_featureset
 from freshet.spec.problems import ManifestError
-from tests.fuzzing import examples
+from tests.fuzzing import examples, made
 from tests.unit.spec.manifests import SMALL
 
 EXAMPLE = (Path(__file__).parents[3] / "examples" / "user-activity" / "featureset.yaml").read_text(encoding="utf-8")
@@ -47,6 +47,7 @@ def mutated(text: str, seed: int) -> str:
 
 
 def read(text: str) -> None:
+    made("manifests")
     try:
         featureset = parse_featureset(text, "f.yaml")
     except ManifestError as error:
@@ -108,5 +109,6 @@ def test_any_value_in_any_field(field: str, value: str) -> None:
 @MANY
 @given(st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join) | st.text(max_size=60))
 def test_any_words_as_an_expression(text: str) -> None:
+    made("expressions")
     with contextlib.suppress(ExpressionError, BrokenName):
         compile_expression(text, SCOPE)

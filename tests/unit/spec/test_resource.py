@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from freshet.spec.experiment import experiment_of
 from freshet.spec.load import parse_featureset
 from freshet.spec.problems import ManifestError
 from freshet.spec.resource import featureset_of, reduced
@@ -149,3 +150,16 @@ def test_what_a_cluster_rewrites_changes_no_revision() -> None:
     rewritten = json.loads(json.dumps(resource, sort_keys=True).replace("0.0", "0"))
     assert list(rewritten["spec"]["source"]["fields"]) != list(resource["spec"]["source"]["fields"])
     assert featureset_of(rewritten).definition.revision == featureset_of(resource).definition.revision
+
+
+@pytest.mark.parametrize("depth", [30, 900])
+def test_no_depth_ends_its_reader(depth: int) -> None:
+    """JSON is taken deeper than Python calls itself; one such manifest would keep all others of a configuration off."""
+    deep: Any = "x"
+    for _ in range(depth):
+        deep = [deep]
+    data = resource()
+    data["spec"]["version"] = deep
+    assert told(data) == ("spec.version: must be text, got a list",)
+    with pytest.raises(ManifestError, match="unknown field"):
+        experiment_of({**data, "kind": "Experiment"})

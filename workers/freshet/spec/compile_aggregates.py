@@ -110,7 +110,8 @@ def misplaced(model: FeatureModel, aggregate: Aggregate) -> Iterator[tuple[str, 
     if aggregate in OF_VALUES and model.of is None:
         yield "of", f"is required by {aggregate}: the value that is aggregated, for example `of: amount`"
     if aggregate not in OF_VALUES and model.of is not None:
-        yield "of", f'{aggregate} is of events and takes no value; write `where: "{model.of} is not null"`'
+        condition = quoted(f"{model.of} is not null")
+        yield "of", f"{aggregate} is of events and takes no value; write `where: {condition}`"
     if aggregate not in WINDOWED and model.windows is not None:
         yield "windows", f"{aggregate} has no windows: it is of the entity's whole life"
     if aggregate is Aggregate.RATE and model.windows is None:

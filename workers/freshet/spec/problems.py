@@ -34,8 +34,14 @@ def path_text(path: Path) -> str:
     """`("spec", "features", 3)` as `spec.features[3]`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{shown(part)}" if text else shown(part)
     return text
+
+
+def shown(text: str) -> str:
+    """A manifest's text as messages have it: short, on one line, and nothing that moves the text around it."""
+    short = text if len(text) <= 80 else text[:77] + "…"
+    return "".join(c if c.isprintable() else "�" for c in short)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
@@ -47,8 +53,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 def quoted(value: object) -> str:
     """A value of the manifest as a message shows it: short, on one line."""
     if isinstance(value, str):
-        shown = value if len(value) <= 80 else value[:77] + "…"
-        return '"' + "".join(c if c.isprintable() else "�" for c in shown) + '"'
+        return f'"{shown(value)}"'
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -62,8 +67,8 @@ def quoted(value: object) -> str:
 
 def any_of(words: Iterable[str], last: str = "or") -> str:
     """`"a", "b" or "c"`."""
-    shown = [f'"{word}"' for word in words]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + f" {last} " + shown[-1]
+    names = [f'"{word}"' for word in words]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" {last} " + names[-1]
 
 
 def or_else(given: str, known: Iterable[str]) -> str:

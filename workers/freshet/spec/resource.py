@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from freshet.spec.compile import Missing, compile_manifest
 from freshet.spec.complaints import problems_of, without
 from freshet.spec.definition import FeatureSet
-from freshet.spec.document import MOST_BYTES, MOST_VALUES, NOT_ALLOWED, describe, is_readable
+from freshet.spec.document import MOST_BYTES, MOST_DEPTH, MOST_VALUES, NOT_ALLOWED, describe, is_readable
 from freshet.spec.manifest import API_VERSION, Manifest
 from freshet.spec.problems import ManifestError, Path, Problem, quoted
 
@@ -95,11 +95,13 @@ def _texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from _texts(inner, (*path, i))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, (Mapping, list, tuple)) and depth > MOST_DEPTH:
+        return None  # no field is so deep: what holds it is refused, and nobody has to walk further down
     if isinstance(value, Mapping):
-        return {name: _plain(value[name]) for name in sorted(value)}
+        return {name: _plain(value[name], depth + 1) for name in sorted(value)}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, depth + 1) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**19:
         # The API writes 1e20 with all its digits. A file's reader takes that for a float: so does this one.
         return float(value) if abs(value) < 10**308 else 1e308
