@@ -10,7 +10,7 @@ SEED ?=
 EVENTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-cluster check check-charts e2e e2e-long scale-operator crds format bench bench-rivals lock clean
+.PHONY: help setup demo test test-long fuzz test-cluster check check-charts e2e e2e-long scale-operator crds format bench bench-rivals lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -72,7 +72,10 @@ scale-operator: $(STAMP) ## 300 FeatureSets on the cluster of KUBECONFIG: time, 
 crds: $(STAMP) ## Make the CRDs anew from the models
 	$(BIN)/python -m freshet.dev.crds
 
-FUZZ := tests/unit/spec/test_fuzz.py tests/integration/test_serving_fuzz.py tests/integration/test_ingest_fuzz.py
+FUZZ := $(wildcard tests/*/test_*fuzz*.py tests/*/*/test_*fuzz*.py)
+
+fuzz: $(STAMP) ## Ingest, serving, administration and the manifest reader with bent requests and files; tells how many
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest $(FUZZ) --timeout 3600
 
 test-long: $(STAMP) ## The property, model and fuzz tests with many more examples
 	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model $(FUZZ) --timeout 86400

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from freshet.runtime.live import source, state
+from freshet.runtime.live.entries import Entries
 from freshet.runtime.live.kubernetes import ApiError, ConfigMapApi
 from freshet.runtime.live.payload import KEY, MAX_BYTES, MAX_PACKED_BYTES, Unreadable, unpack
 from freshet.runtime.live.source import LiveConfig
@@ -223,6 +224,11 @@ def test_one_bad_manifest_leaves_its_last_good_form_and_all_others(fake: FakeKub
             assert part in str(told.error)
         good = fake.write(A, B)
         eventually(lambda: live.state().hash == good and not live.state().error)
+
+
+def test_a_name_that_cannot_be_shown_is_not() -> None:
+    (sentence,) = Entries("team").take([{"metadata": {"name": "\x1b[2J"}}])[1]
+    assert sentence.startswith("team/�[2J: metadata.name")
 
 
 def test_two_of_one_name_and_what_the_service_refuses(fake: FakeKubernetes, used: Used) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message
 
 from freshet.serving import batch, bodies, describe, feast, keys
 from freshet.serving.catalogue import Catalogue
@@ -202,3 +205,15 @@ def test_a_catalogue_refuses_what_it_cannot_tell_apart() -> None:
         catalogue(ACTIVITY, ACTIVITY)
     with pytest.raises(ValueError, match="no FeatureSet"):
         Catalogue(featuresets(), "test")
+
+
+def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
+
+    async def nothing_more() -> Message:
+        await asyncio.sleep(5)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    with pytest.raises(Problem) as caught:
+        asyncio.run(bodies.read(Request({"type": "http"}, nothing_more)))
+    assert (caught.value.status, caught.value.headers()) == (408, {"connection": "close"})

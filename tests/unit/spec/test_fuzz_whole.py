@@ -1,11 +1,12 @@
-"""Manifests of every aggregate and any expression, bent a little: refused with sentences, or taken by all that reads one.
+"""Manifests of every aggregate and any expression, bent a little: refused with sentences, or computed with.
 
-Where the tests of `test_fuzz` break texts, these break what a text says, and so reach the rules behind the reader. What
-is accepted is then computed with: no processor may fail because of what a manifest that was accepted says.
+Where the tests of `test_fuzz` break texts, these break what a text says, and so reach the rules behind the reader. No
+processor may fail because of what a manifest that was accepted says.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import re
@@ -23,6 +24,8 @@ from freshet.engine.decode import EventDecoder
 from freshet.engine.layout import Layout
 from freshet.engine.reader import Reader
 from freshet.engine.state import PartitionState
+from freshet.runtime.live.entries import Entries
+from freshet.runtime.live.payload import Unreadable, unpack
 from freshet.spec.definition import Definition, FeatureSet
 from freshet.spec.experiment import Experiment, experiment_of
 from freshet.spec.load import load_manifests
@@ -31,11 +34,14 @@ from freshet.spec.resource import featureset_of
 from tests.fuzzing import MADE, bent, examples, made, odd
 from tests.oracle.manifests import manifests
 from tests.unit.engine.test_evaluate_properties import NUMBER, STRICT, TEXT, TRUTH, texts
+from tests.unit.spec.manifests import SMALL
 from tests.unit.spec.test_experiment import GOOD
 
 MANY = settings(max_examples=examples(150, 1_500), deadline=None)
 SEEDS = st.integers(0, 2**32)
-SQL = st.sampled_from((NUMBER, NUMBER, TRUTH, TEXT)).flatmap(lambda kind: st.tuples(st.just(kind), texts(STRICT, (kind,), 2)))
+SQL = st.sampled_from((NUMBER, NUMBER, TRUTH, TEXT)).flatmap(
+    lambda kind: st.tuples(st.just(kind), texts(STRICT, (kind,), 2))
+)
 FIELDS = {"a": "amount", "b": "qty", "n": "qty", "s": "kind", "u": "note", "p": "flag", "q": "flag"}
 NOW = 1_767_609_000_000
 SECONDS = 20.0
@@ -78,7 +84,9 @@ def spliced(content: bytes, rng: random.Random) -> bytes:
     """Bytes with a few of them exchanged for some that text does not have, or cut off."""
     for _ in range(rng.choice((0, 0, 0, 0, 1, 4))):
         at = rng.randrange(len(content) + 1)
-        piece = rng.choice((b"\xff", b"\xc3", b"\xed\xa0\x80", b"\x00", b"\x1b", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\r"))
+        piece = rng.choice(
+            (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\x00", b"\x1b", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\r")
+        )
         content = content[:at] + piece + content[at + rng.randrange(3) :]
     return content[: rng.randrange(len(content) + 1)] if rng.random() < 0.05 else content
 
@@ -166,6 +174,25 @@ def test_any_experiment(tmp_path_factory: Any, seed: int) -> None:
         experiment_of(data if isinstance(data, dict) else {"spec": odd(rng)})
     except ManifestError as error:
         told(error, "")
+
+
+@MANY
+@given(st.lists(SEEDS, min_size=1, max_size=3, unique=True))
+def test_any_configuration(seeds: list[int]) -> None:
+    """What the operator writes for ingest and serving, damaged on its way: none is read, or each for itself."""
+    rng = random.Random(seeds[0])
+    manifests = [bent(yaml.safe_load(SMALL.replace("demo", f"demo{seed}")), random.Random(seed)) for seed in seeds]
+    content = gzip.compress(json.dumps(bent({"featuresets": manifests}, rng, rng.choice((0, 0, 1)))).encode())
+    if rng.random() < 0.2:
+        content = spliced(content, rng)
+    made("manifests", len(manifests))
+    try:
+        found = unpack(content)
+    except Unreadable:
+        return
+    taken, wrong = Entries("default").take(found.manifests)
+    assert len(taken) + len(wrong) == len(found.manifests), wrong
+    assert all(sentence.isprintable() for sentence in wrong), wrong
 
 
 def test_this_is_as_much_as_is_promised() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 import psycopg
@@ -15,7 +17,8 @@ import uvicorn
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from freshet.admin import erasure, letters
@@ -30,11 +33,21 @@ from freshet.stores.postgres import HistoryDown, describe
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 << 10
+BODY_SECONDS = 10.0
+"""Until a body is complete: whoever is slower would keep others from one of the few connections."""
 _MOST_CONNECTIONS = 16
 """Each request in progress holds a database connection."""
 
 Status = Literal["open", "replaying", "replayed", "discarded"]
-Name = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul", "has a NUL character, which PostgreSQL has in no text")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_without_nul)]
 
 
 class Wanted(BaseModel):
@@ -80,6 +93,7 @@ class Replayed(Wanted):
 def app_of(installation: Installation, token: str, config: Callable[[], ConfigState]) -> Any:
     """The ASGI app. `config` tells what configuration is in use: that needs no token."""
     app = FastAPI(title="Freshet administration", docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.redirect_slashes = False  # it would send clients wherever their Host header says
 
     @app.get("/config")
     def configuration() -> Any:
@@ -184,12 +198,18 @@ class _Door:
             answer = _problem(401, "unauthorized", _HOW, {"www-authenticate": "Bearer", "connection": "close"})
             await answer(scope, receive, send)
             return
-        body = await _body(receive)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _body(receive)
+        except TimeoutError:
+            message = f"the body did not come within {BODY_SECONDS:g} s"
+            await _problem(408, "body_timeout", message, {"connection": "close"})(scope, receive, send)
+            return
         if body is None:
             return
-        if len(body) > MAX_BODY_BYTES:
-            answer = _problem(413, "too_large", f"a body has at most {MAX_BODY_BYTES} bytes", {"connection": "close"})
-            await answer(scope, receive, send)
+        wrong = _wrong(scope, body)
+        if wrong is not None:
+            await wrong(scope, receive, send)
             return
         given = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -202,6 +222,17 @@ class _Door:
         """Whether the token is right, in a time that does not tell how much of it is."""
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
+
+
+def _wrong(scope: Message, body: bytes) -> JSONResponse | None:
+    """The answer to what no route can do anything with."""
+    if len(body) > MAX_BODY_BYTES:
+        return _problem(413, "too_large", f"a body has at most {MAX_BODY_BYTES} bytes", {"connection": "close"})
+    try:
+        unquote_to_bytes(scope["raw_path"]).decode()
+    except UnicodeDecodeError:  # the framework would put another character in its place, and another entity be erased
+        return _problem(400, "bad_path", "the path is not percent-encoded UTF-8")
+    return None
 
 
 _HOW = "send the header Authorization: Bearer, with the token of FRESHET_ADMIN_TOKEN"
@@ -253,6 +284,7 @@ def _bound(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # from here on nobody is refused while the server's thread starts
     except OSError:
         listener.close()
         raise

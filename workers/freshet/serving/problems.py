@@ -46,6 +46,8 @@ class Problem(Exception):
         found = {}
         if self.status == 503:
             found["retry-after"] = str(RETRY_AFTER_SECONDS)
+        if self.status == 408:
+            found["connection"] = "close"  # what is still to come of the body is no further request
         if self.allow:
             found["allow"] = self.allow
         return found

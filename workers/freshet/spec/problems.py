@@ -38,9 +38,9 @@ def path_text(path: Path) -> str:
     return text
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = 80) -> str:
     """A manifest's text as messages have it: short, on one line, and nothing that moves the text around it."""
-    short = text if len(text) <= 80 else text[:77] + "…"
+    short = text if len(text) <= most else text[: most - 3] + "…"
     return "".join(c if c.isprintable() else "�" for c in short)
 
 

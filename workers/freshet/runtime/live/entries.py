@@ -9,7 +9,7 @@ import msgspec
 
 from freshet.runtime.live.state import full_name
 from freshet.spec.definition import FeatureSet
-from freshet.spec.problems import ManifestError
+from freshet.spec.problems import ManifestError, shown
 from freshet.spec.resource import featureset_of
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -33,7 +33,7 @@ class Entries:
             try:
                 entry = self._read(manifest, place)
             except ManifestError as error:
-                wrong.append(f"{place or f'featuresets[{index}]'}: {'; '.join(error.lines[:3])}")
+                wrong.append(f"{shown(place, 330) or f'featuresets[{index}]'}: {'; '.join(error.lines[:3])}")
                 if place not in self._known:
                     continue
                 entry = self._known[place]
