@@ -156,6 +156,34 @@ def test_an_entity_without_later_events_is_gone(system: Administered) -> None:
     system.assert_exact(system.read_logs())
 
 
+def test_an_erased_event_that_comes_again_is_a_duplicate_also_in_a_rebuild(system: Administered) -> None:
+    """Online its id is still known; states that are made of history, where its content is gone, must know it too."""
+    system.processor()
+    system.administration(FRESHET_CHECKPOINT_SECONDS="3600")
+    now = time.time_ns() // 1_000_000
+    event = {"event_id": "e", "user_id": "user_1", "timestamp": now, "kind": "view", "amount": 1.0}
+    for one in (event, event, {**event, "user_id": "user_2"}, {**event, "event_id": None}):
+        system.send(one)
+    system.producer.flush()
+    settle(system)
+    assert system.run("erase", "--entity", "user_1", "--wait")[0] == 0
+    for one in (event, {**event, "event_id": "other"}):
+        system.send(one)
+    system.producer.flush()
+    settle(system)
+    assert (system.value("user_1", "ever"), system.value("user_2", "ever")) == (1, 1)
+    bare = system.query("SELECT entity, event_id, payload, id_hash IS NULL FROM event_log WHERE status = 3")
+    assert sorted(bare) == [(None, None, None, False), (None, None, None, False), (None, None, None, True)]
+    system.query(
+        "DELETE FROM checkpoints"
+    )  # states are made for the first time, of the earliest event that is anywhere
+    system.truncate()
+    system.flush_store()
+    time.sleep(1.5)
+    settle(system)
+    assert (system.value("user_1", "ever"), system.value("user_2", "ever")) == (1, 1)
+
+
 def test_the_door_of_administration(system: Administered) -> None:
     system.administration()
     system.wait("SELECT count(*) >= 0 FROM dead_letters")

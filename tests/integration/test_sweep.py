@@ -9,13 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import psycopg
 import pytest
 
 from freshet.engine.control import Erase
+from freshet.engine.duplicates import event_hashes
 from freshet.recorder import erase
+from freshet.recorder.database import Database
 from freshet.recorder.dead_letters import Letter, SeenReplay, insert, note_replays
 from freshet.recorder.erase import note, sweep
+from freshet.recorder.rows import Place
 from freshet.stores.erasures import ahead, forgotten
 from freshet.stores.postgres import connect, migrate
 
@@ -106,6 +110,8 @@ def test_what_is_older_goes_and_all_else_stays(history: psycopg.Connection, monk
     ]
     bare = "SELECT count(*), count(entity), count(event_id), count(payload) FROM event_log WHERE status = 3"
     assert rows(history, bare) == [(36, 0, 0, 0)]
+    (kept,) = event_hashes(["ann"], ["id"]).view("i8").tolist()
+    assert rows(history, "SELECT DISTINCT status, id_hash FROM event_log ORDER BY 1") == [(0, None), (3, kept)]
     found = rows(history, "SELECT entity, featureset, source_offset FROM feature_snapshots ORDER BY 1, 2, 3")
     assert found == [("ann", "orders", 5), ("ann", "users", 102), ("bob", "users", 5)]
     assert rows(history, "SELECT entity FROM entity_states") == [("bob",)]
@@ -156,6 +162,24 @@ def test_writers_know_of_it(history: psycopg.Connection, database: str) -> None:
     assert ahead(database, TOPIC, 0, 50) == {"ann": 100}
     assert ahead(database, TOPIC, 0, 101) == {}
     assert ahead(database, OLD_TOPIC, 0, 0) == {}
+
+
+def test_the_recorder_knows_an_erased_event_that_comes_again(history: psycopg.Connection, database: str) -> None:
+    event(history, "ann", 5)
+    erased(history)
+    assert sweep(history, READERS) == 1
+    history.execute(
+        "INSERT INTO recorded (topic_id, partition, topic, token, backend, first_offset, next_offset, duplicates_from, "
+        "log_ms) VALUES (%s, 0, 'events', %s, 1, 0, 101, 0, %s)",
+        (TOPIC, REQUEST, ERASED_MS),
+    )
+    recorder = Database(database)
+    recorder.open()
+    _, known = recorder.take_over(Place("events", TOPIC, 0), 0, 200, 600_000)
+    recorder.close()
+    assert known is not None
+    offsets, times = np.array([101, 102], np.int64), np.full(2, ERASED_MS + 1, np.int64)
+    assert known.accept(offsets, times, np.arange(2), event_hashes(["ann", "ann"], ["id", "new"])).tolist() == [0, 1]
 
 
 def test_a_topic_made_anew_begins_again(history: psycopg.Connection) -> None:

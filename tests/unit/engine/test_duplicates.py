@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
-from freshet.engine.hashtable import ABSENT, HashTable
+from freshet.engine.hashtable import ABSENT, Hashes, HashTable
 
 SPAN = 90_000
 
@@ -47,19 +48,39 @@ def rows_of(drawn: list[tuple[int, int, bool, int]]) -> list[tuple[int, int, int
     return out
 
 
-def feed(seen: DuplicateFilter, rows: list[tuple[int, int, int, bool]]) -> list[bool]:
-    valid = [i for i, row in enumerate(rows) if row[3]]
-    hashes = event_hashes(["user"] * len(valid), [str(rows[i][2]) if rows[i][2] else None for i in valid])
+def feed(seen: DuplicateFilter, rows: list[tuple[int, int, int, bool]], gone: Collection[int] = ()) -> list[bool]:
+    """Of the ids in `gone` nothing but the hashes is left."""
+    every = [i for i, row in enumerate(rows) if row[3]]
+    valid = [i for i in every if rows[i][2] not in gone]
+    hashes = hashes_of(rows, valid)
+    bare = [i for i in every if rows[i][2] in gone]
+    others = (np.array(bare, np.int64), hashes_of(rows, bare)) if bare else None
     accepted = seen.accept(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[1] for row in rows], np.int64),
         np.array(valid, np.int64),
         hashes,
+        others,
     )
     out = [False] * len(rows)
     for i, good in zip(valid, accepted.tolist(), strict=True):
         out[i] = good
     return out
+
+
+def hashes_of(rows: list[tuple[int, int, int, bool]], at: list[int]) -> Hashes:
+    return event_hashes(["user"] * len(at), [str(rows[i][2]) if rows[i][2] else None for i in at])
+
+
+@given(records, st.integers(0, 60), st.sets(st.integers(1, 5)))
+def test_hashes_alone_count_as_the_events_that_they_are_of(
+    drawn: list[tuple[int, int, bool, int]], cut: int, gone: set[int]
+) -> None:
+    rows = rows_of(drawn)
+    seen, expected = DuplicateFilter(SPAN), by_definition(rows)
+    asked = [row[2] not in gone for row in rows[:cut]]
+    assert feed(seen, rows[:cut], gone) == [a and e for a, e in zip(asked, expected, strict=False)]
+    assert feed(seen, rows[cut:]) == expected[cut:]
 
 
 @given(records, st.lists(st.integers(0, 60), max_size=4))

@@ -73,12 +73,27 @@ class DuplicateFilter:
             times = entries["ms"][::-1][index].astype(np.int64) + minute * _MINUTE_MS
             self._table.put(hashes, times, keep_from=0)
 
-    def accept(self, offsets: Ints, broker_ms: Ints, records: Ints, hashes: Hashes) -> Bools:
+    def accept(
+        self,
+        offsets: Ints,
+        broker_ms: Ints,
+        records: Ints,
+        hashes: Hashes,
+        others: tuple[Ints, Hashes] | None = None,
+    ) -> Bools:
         """Which of some valid records are no duplicates.
 
         `offsets` and `broker_ms` are of every record of the batch, valid or not, in offset order; `records` are the
-        indices into them of the valid ones, whose hashes are given (0: no event id, never a duplicate).
+        indices into them of the valid ones, whose hashes are given (0: no event id, never a duplicate). `others` are
+        the same of records of which nothing but their hashes is left: they come between them, and nobody asks of them.
         """
+        if others is not None:
+            places = np.concatenate([records, others[0]])
+            order = np.argsort(places)
+            found: Bools = np.empty(len(places), np.bool_)
+            hashes = np.concatenate([hashes, others[1]])
+            found[order] = self.accept(offsets, broker_ms, places[order], hashes[order])
+            return found[: len(records)]
         log = np.maximum(np.maximum.accumulate(broker_ms), self._log_ms) if len(broker_ms) else broker_ms
         accepted = np.ones(len(records), np.bool_)
         if self._span:

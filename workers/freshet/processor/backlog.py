@@ -47,6 +47,8 @@ class Backlog:
 def to_records(rows: Sequence[Row], revision: str) -> Records:
     """Rows of the event log as records: what is no event any more, or not for this revision, only keeps its place."""
     kept = (None, revision)
+    known = [i for i, row in enumerate(rows) if row.id_hash is not None and row.replay_for in kept]
+    hashes = np.array([rows[i].id_hash for i in known], np.int64).view(np.uint64)
     skip = np.array([row.status in _BARE or row.replay_for not in kept for row in rows], np.bool_)
     erase = np.array([row.status == Status.CONTROL for row in rows], np.bool_)
     keys = [row.entity for row in rows]
@@ -62,4 +64,5 @@ def to_records(rows: Sequence[Row], revision: str) -> Records:
         key,
         skip=skip if skip.any() else None,
         erase=erase if erase.any() else None,
+        known=(np.array(known, np.int64), hashes) if known else None,
     )

@@ -206,7 +206,7 @@ class PartitionOwner:
             rejected = [*rejected, *misrouted]
             missing = self.states.missing(batch.keys)
         index = np.searchsorted(records.offset, batch.offset)
-        accepted = self._filter.accept(records.offset, records.broker_ms, index, hashes)
+        accepted = self._filter.accept(records.offset, records.broker_ms, index, hashes, records.known)
         self._load(missing)
         erased = self._erase(records)
         self.counts.hits += len(batch) - len(missing)

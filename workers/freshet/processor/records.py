@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from freshet.engine.column import Bools, Ints
+from freshet.engine.hashtable import Hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Records:
     none."""
     erase: Bools | None = None
     """Records that say: forget what the entity did before. Their keys are entities' keys; None: there are none."""
+    known: tuple[Ints, Hashes] | None = None
+    """Indices of skipped records that were events, and the hashes of their ids: the same event may come again."""
 
     def __len__(self) -> int:
         return len(self.values)

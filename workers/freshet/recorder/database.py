@@ -77,22 +77,28 @@ class Database:
 
 
 def _filter(connection: psycopg.Connection, place: Place, taken: Taken, deduplicate_ms: int) -> DuplicateFilter:
-    """The duplicate filter as of the offset taken over: what event_log accepted in its last `deduplicate_ms`."""
+    """The duplicate filter as of the offset taken over: what event_log accepted in its last `deduplicate_ms`.
+
+    Of what was erased it is not known any more whether it was a duplicate: it counts as accepted, so that an event that
+    was there twice may be called a duplicate for up to `deduplicate_ms` longer. No value depends on that.
+    """
     if not deduplicate_ms:
         return DuplicateFilter(0)
     rows = connection.execute(
         _ACCEPTED, (place.topic_id, place.partition, taken.duplicates_from, taken.next_offset), binary=True
     ).fetchall()
     log_ms = np.fromiter((row[2] for row in rows), np.int64, len(rows))
-    hashes = event_hashes([row[0] for row in rows], [row[1] for row in rows])
+    hashes = event_hashes([row[0] or "" for row in rows], [row[1] for row in rows])
+    erased = np.array([row[3] or 0 for row in rows], np.int64).view(np.uint64)
+    hashes = np.where(erased, erased, hashes)
     return DuplicateFilter.of_accepted(deduplicate_ms, taken.log_ms, log_ms, hashes)
 
 
 _ACCEPTED = """
-SELECT entity, event_id, log_ms FROM (
-    SELECT "offset", status, replay_for, entity, event_id,
+SELECT entity, event_id, log_ms, id_hash FROM (
+    SELECT "offset", status, replay_for, entity, event_id, id_hash,
         (extract(epoch FROM max(broker_time) OVER (ORDER BY "offset")) * 1000)::bigint AS log_ms
     FROM event_log WHERE topic_id = %s AND partition = %s AND "offset" >= %s AND "offset" < %s
 ) AS recent
-WHERE status = 0 AND replay_for IS NULL AND event_id IS NOT NULL ORDER BY "offset"
+WHERE replay_for IS NULL AND (status = 0 AND event_id IS NOT NULL OR id_hash IS NOT NULL) ORDER BY "offset"
 """

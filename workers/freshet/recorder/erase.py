@@ -8,15 +8,17 @@ are there, in steps of bounded size.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
+import numpy as np
 import psycopg
 
 from freshet.engine.control import Erase
+from freshet.engine.duplicates import event_hashes
 from freshet.stores.erasures import wait_for_writers
 
 log = logging.getLogger(__name__)
@@ -110,17 +112,19 @@ class _Removal:
             "quoted": b'"' + self.entity.encode() + b'"',
             "step": _STEP,
         }
+        while self._step("event_log", lambda: self._bare(about)) >= _STEP:
+            pass
         for table, statement in _STATEMENTS:
-            while self._step(table, statement, about) >= _STEP:
+            while self._step(table, lambda one=statement: self.connection.execute(one, about).rowcount) >= _STEP:  # type: ignore[misc]
                 pass
         self.connection.execute(
             'UPDATE erasures SET applied_at = now() WHERE topic_id = %s AND partition = %s AND "offset" = %s',
             (self.topic_id, self.partition, self.offset),
         )
 
-    def _step(self, table: str, statement: LiteralString, about: Mapping[str, object]) -> int:
+    def _step(self, table: str, remove: Callable[[], int]) -> int:
         with self.connection.transaction():
-            count = self.connection.execute(statement, about).rowcount
+            count = remove()
             self.connection.execute(
                 "UPDATE erasures SET removed = removed || jsonb_build_object(%s::text, "
                 "coalesce((removed ->> %s)::bigint, 0) + %s) "
@@ -129,20 +133,29 @@ class _Removal:
             )
         return count
 
+    def _bare(self, about: Mapping[str, object]) -> int:
+        """Leaves of events their places, and hashes of their ids: what is sent again stays a duplicate."""
+        rows = self.connection.execute(_EVENTS, about).fetchall()
+        ids = [row[3] for row in rows]
+        hashes = event_hashes([self.entity] * len(ids), ids).view(np.int64).tolist()
+        topics, partitions, offsets = ([row[i] for row in rows] for i in range(3))
+        known = [found if event is not None else None for found, event in zip(hashes, ids, strict=True)]
+        return self.connection.execute(_BARE, (topics, partitions, offsets, known)).rowcount
 
+
+_EVENTS = """
+SELECT topic_id, partition, "offset", event_id FROM event_log
+WHERE entity = %(entity)s AND ((topic_id = %(topic_id)s AND partition = %(partition)s AND "offset" < %(offset)s)
+    OR (topic = %(topic)s AND topic_id <> %(topic_id)s AND broker_time <= %(erased_at)s))
+LIMIT %(step)s
+"""
+_BARE = """
+UPDATE event_log AS e
+SET status = 3, entity = NULL, event_id = NULL, event_time = NULL, payload = NULL, id_hash = gone.id_hash
+FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[]) AS gone (topic_id, partition, "offset", id_hash)
+WHERE e.topic_id = gone.topic_id AND e.partition = gone.partition AND e."offset" = gone."offset"
+"""
 _STATEMENTS: tuple[tuple[str, LiteralString], ...] = (
-    (
-        "event_log",
-        """
-        UPDATE event_log SET status = 3, entity = NULL, event_id = NULL, event_time = NULL, payload = NULL
-        WHERE (topic_id, partition, "offset", broker_time) IN (
-            SELECT topic_id, partition, "offset", broker_time FROM event_log
-            WHERE entity = %(entity)s AND ((topic_id = %(topic_id)s AND partition = %(partition)s
-                AND "offset" < %(offset)s) OR (topic = %(topic)s AND topic_id <> %(topic_id)s
-                AND broker_time <= %(erased_at)s))
-            LIMIT %(step)s)
-        """,
-    ),
     (
         "feature_snapshots",
         """

@@ -45,6 +45,8 @@ class Row(NamedTuple):
     entity: str | None
     replay_for: str | None
     payload: str | None
+    id_hash: int | None = None
+    """Of an erased event that had an id: the 64 bits, as a signed number, that the duplicate filter knows it by."""
 
 
 class EventLog:
@@ -77,7 +79,7 @@ class EventLog:
                 while begin < end:
                     found = connection.execute(
                         'SELECT "offset", (extract(epoch FROM broker_time) * 1000)::bigint, status, entity, '
-                        "replay_for, payload::text FROM event_log WHERE topic_id = %s AND partition = %s "
+                        "replay_for, payload::text, id_hash FROM event_log WHERE topic_id = %s AND partition = %s "
                         'AND "offset" >= %s AND "offset" < %s ORDER BY "offset" LIMIT %s',
                         (*self._place, begin, end, count),
                         binary=True,
