@@ -96,15 +96,22 @@ class Recording:
             self.sent += 1
         self.producer.flush()
 
-    def recorder(self, *, dies_before_commit: int = 0, **more: str) -> subprocess.Popen[bytes]:
-        """Starts a recorder; with `dies_before_commit` it kills itself just before that transaction's commit."""
+    def recorder(
+        self, *, dies_before_commit: int = 0, clock_off_seconds: int = 0, **more: str
+    ) -> subprocess.Popen[bytes]:
+        """Starts a recorder; with `dies_before_commit` it kills itself just before that transaction's commit.
+
+        With `clock_off_seconds` its clock is off by so much, and SIGUSR1 makes that the other way round.
+        """
         common = {
             "FRESHET_POSTGRES": self.url,
             "FRESHET_MANIFESTS": str(self.manifest),
             "FRESHET_NAMESPACE": self.namespace,
             "FRESHET_DEAD_LETTER_TOPIC": self.dead_letters,
         }
-        arguments = ("tests.integration.dying_recorder", str(dies_before_commit))
+        arguments: tuple[str, ...] = ("tests.integration.dying_recorder", str(dies_before_commit))
+        if clock_off_seconds:
+            arguments = ("tests.integration.wrong_clock", str(clock_off_seconds), "recorder")
         return self._services.start(*arguments, **{**common, **more})
 
     def log(self) -> Path:

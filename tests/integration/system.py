@@ -159,7 +159,7 @@ class System:
         With `clock_off_seconds` its clock is off by so much, and SIGUSR1 makes that the other way round.
         """
         if clock_off_seconds:
-            return self.start("tests.integration.clock_processor", str(clock_off_seconds), **settings)
+            return self.start("tests.integration.wrong_clock", str(clock_off_seconds), "processor", **settings)
         return self.start("tests.integration.dying_processor", str(dies_before_script), **settings)
 
     def recorder(self, **settings: str) -> subprocess.Popen[bytes]:

@@ -91,6 +91,25 @@ def test_two_that_both_think_they_own_everything_leave_one_history(recording: Re
     assert fenced > 0, "they have met"
 
 
+def test_a_clock_that_is_set_back(frail: Recording, own_postgres: EmbeddedPostgres) -> None:
+    """What waits for a time of day would wait for an hour: rows for their transaction, partitions for another try."""
+    process = frail.recorder(clock_off_seconds=1800)
+    frail.send(200)
+    frail.wait_recorded()
+    process.send_signal(signal.SIGUSR1)
+    frail.send(200)
+    frail.wait_recorded()
+    own_postgres.kill()
+    frail.send(200)
+    eventually(lambda: "PostgreSQL" in str(frail.ready(process).get("history")), "it says what is missing", 20)
+    process.send_signal(signal.SIGUSR1)
+    time.sleep(6)  # longer than any wait: what is waited for now is half an hour ahead
+    process.send_signal(signal.SIGUSR1)
+    own_postgres.start()
+    frail.wait_recorded()
+    frail.assert_recorded()
+
+
 def test_postgres_may_be_killed_and_restarted_while_it_takes_rows(
     frail: Recording, own_postgres: EmbeddedPostgres
 ) -> None:

@@ -226,6 +226,11 @@ def test_one_bad_manifest_leaves_its_last_good_form_and_all_others(fake: FakeKub
         eventually(lambda: live.state().hash == good and not live.state().error)
 
 
+def test_one_that_stands_twice_is_told() -> None:
+    taken, wrong = Entries("team").take([A, A])
+    assert (len(taken), wrong) == (1, ["team-a/user-activity: stands twice; the first is used"])
+
+
 def test_a_name_that_cannot_be_shown_is_not() -> None:
     (sentence,) = Entries("team").take([{"metadata": {"name": "\x1b[2J"}}])[1]
     assert sentence.startswith("team/�[2J: metadata.name")

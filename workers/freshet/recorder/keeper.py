@@ -9,6 +9,7 @@ import psycopg
 
 from freshet.recorder.days import maintain
 from freshet.recorder.topics import Retention
+from freshet.runtime.clock import now_ms
 from freshet.stores.postgres import HistoryDown, connect, describe
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Keeper:
         self._running: Future[None] | None = None
         self._at_ms = 0
 
-    def step(self, now_ms: int, retention: Retention, *, up: bool) -> None:
+    def step(self, steady_ms: int, retention: Retention, *, up: bool) -> None:
         """Begins if it is time and the database is `up`; never waits."""
         if self._running is not None:
             if not self._running.done():
@@ -36,19 +37,19 @@ class Keeper:
                 running.result()
             except HistoryDown as error:
                 log.warning("partitions of history could not be kept", extra={"error": str(error)})
-                self._at_ms = now_ms + _AGAIN_MS
-        if up and now_ms >= self._at_ms:
-            self._at_ms = now_ms + _EVERY_MS
-            self._running = self._thread.submit(self._run, now_ms, retention)
+                self._at_ms = steady_ms + _AGAIN_MS
+        if up and steady_ms >= self._at_ms:
+            self._at_ms = steady_ms + _EVERY_MS
+            self._running = self._thread.submit(self._run, retention)
 
     def close(self) -> None:
         """Waits for what is under way: its statements are bounded."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, now_ms: int, retention: Retention) -> None:
+    def _run(self, retention: Retention) -> None:
         connection = connect(self._url, autocommit=True)
         try:
-            maintain(connection, now_ms, retention)
+            maintain(connection, now_ms(), retention)
         except psycopg.Error as error:
             raise HistoryDown(describe(error)) from error
         finally:

@@ -11,6 +11,7 @@ from uuid import UUID
 from freshet.engine.layout import LayoutError
 from freshet.recorder.checkpoints import Checkpointer, NotYet, Taken
 from freshet.runtime import metrics
+from freshet.runtime.clock import now_ms
 from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
 from freshet.stores.online_view import Moved
@@ -59,25 +60,25 @@ class Rounds:
         self._writer: Writer | None = None
         self._problems: dict[_Key, str] = {}
 
-    def step(self, jobs: Iterable[Job], now_ms: int) -> None:
+    def step(self, jobs: Iterable[Job], steady_ms: int) -> None:
         """Begins the checkpoint that is due longest; never waits. `jobs` are what this process has to care for."""
         if self._running is not None:
             key, running = self._running
             if not running.done():
                 return
             self._running = None
-            self._done(key, running, now_ms)
+            self._done(key, running, steady_ms)
         wanted = {self._key(job): job for job in jobs}
         for gone in self._due.keys() - wanted.keys():
             del self._due[gone]
             self._problems.pop(gone, None)
         for key in wanted:
-            self._due.setdefault(key, now_ms)
+            self._due.setdefault(key, steady_ms)
         key = min(self._due, key=lambda k: self._due[k], default=_Key("", -1))
-        if key in wanted and self._due[key] <= now_ms:
-            expire = now_ms if now_ms >= self._expire_at.get(key, 0) else None
+        if key in wanted and self._due[key] <= steady_ms:
+            expire = now_ms() if steady_ms >= self._expire_at.get(key, 0) else None
             if expire is not None:
-                self._expire_at[key] = now_ms + _EXPIRE_MS
+                self._expire_at[key] = steady_ms + _EXPIRE_MS
             self._running = (key, self._thread.submit(self._take, key, wanted[key], expire))
 
     def problems(self) -> dict[str, str]:
@@ -109,13 +110,13 @@ class Rounds:
             self._writer.remove_expired((key.owner, key.partition), expire_ms)
         return taken
 
-    def _done(self, key: _Key, running: Future[Taken | None], now_ms: int) -> None:
+    def _done(self, key: _Key, running: Future[Taken | None], steady_ms: int) -> None:
         featureset = key.owner.split("/")[1]
         try:
             taken = running.result()
         except _Failures as error:
             metrics.CHECKPOINT_FAILURES.labels(featureset, type(error).__name__).inc()
-            self._due[key] = now_ms + min(_AGAIN_MS, self._every_ms)
+            self._due[key] = steady_ms + min(_AGAIN_MS, self._every_ms)
             if isinstance(error, StoreDown | HistoryDown):
                 self._disconnect()
             if self._problems.get(key) != str(error):
@@ -124,8 +125,8 @@ class Rounds:
                 log.log(logging.INFO if isinstance(error, NotYet) else logging.WARNING, "no checkpoint", extra=about)
             return
         self._problems.pop(key, None)
-        self._due[key] = now_ms + self._every_ms
-        metrics.CHECKPOINT_TIME.labels(featureset, str(key.partition)).set(now_ms / 1000)
+        self._due[key] = steady_ms + self._every_ms
+        metrics.CHECKPOINT_TIME.labels(featureset, str(key.partition)).set(now_ms() / 1000)
         if taken is not None:
             metrics.CHECKPOINTED_STATES.labels(featureset).inc(taken.states)
             log.info("checkpoint taken", extra={"partition": key.partition, "revision": key.owner, **taken._asdict()})

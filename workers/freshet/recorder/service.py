@@ -32,7 +32,7 @@ from freshet.recorder.sweeper import Sweeper
 from freshet.recorder.topic_watch import TopicWatch
 from freshet.recorder.topics import Role
 from freshet.runtime import logs, metrics
-from freshet.runtime.clock import now_ms
+from freshet.runtime.clock import steady_ms
 from freshet.runtime.live import state
 from freshet.runtime.live.service import Server, configured
 from freshet.runtime.live.state import ConfigState
@@ -119,14 +119,14 @@ class Recorder:
     def loop(self, stop: Stop, known: Any = None) -> None:
         """Polls, judges and writes until told to stop."""
         while not stop.is_set():
-            now = now_ms()
+            now = steady_ms()
             self.report.configured = known is None or known()
             self._reconfigure()
             self._look_at_topics(now)
             self._open(now)
             self._take(self._poll(stop))
-            self._write(now_ms())
-            self._holdings.retry(now_ms())
+            self._write(steady_ms())
+            self._holdings.retry(steady_ms())
             self._commit(now)
             self._keeper.step(now, self._plan.retention, up=self.report.database is None)
             self._checkpoint(now)
@@ -227,7 +227,7 @@ class Recorder:
             stop.wait(0.1)
             self._consumer.poll(0)
             return []
-        first = self._consumer.poll(self._flow.patience(now_ms()))
+        first = self._consumer.poll(self._flow.patience(steady_ms()))
         return [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]
 
     def _take(self, messages: list[Message]) -> None:
@@ -259,7 +259,7 @@ class Recorder:
         elif error.code() in kafka.OUTSIDE_LOG:
             self._topics.soon()
             sentence = f"{key[0]}/{key[1]}: what comes next is not in the log any more: {error.str()}"
-            self._holdings.stop(key, LogEndChanged(sentence), now_ms())
+            self._holdings.stop(key, LogEndChanged(sentence), steady_ms())
         else:
             if error.code() in _GONE:
                 self._topics.soon()
@@ -279,7 +279,7 @@ class Recorder:
             self._topics.soon()
             batch = batch.after(known)
         if len(batch):
-            self._flow.take(owned, batch, now_ms())
+            self._flow.take(owned, batch, steady_ms())
         return True
 
     def _believed(self, owned: Owned, judge: Callable[[], bool]) -> bool:
@@ -287,7 +287,7 @@ class Recorder:
         try:
             good = judge()
         except KafkaException as error:
-            self._holdings.stop(owned.key, error, now_ms())
+            self._holdings.stop(owned.key, error, steady_ms())
             return False
         if not good:
             self._holdings.restart(owned.key, owned.position)
@@ -364,16 +364,16 @@ class Recorder:
         return known[1] if known else -1
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._holdings.assigned([(p.topic, p.partition) for p in partitions], now_ms())
+        self._holdings.assigned([(p.topic, p.partition) for p in partitions], steady_ms())
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         deadline = time.monotonic() + _REVOKE_SECONDS
         keys = [(p.topic, p.partition) for p in partitions]
         while self._flow.pending(keys) and time.monotonic() < deadline:
             self._flow.wait(deadline - time.monotonic())
-            self._write(now_ms(), hurry=True)
+            self._write(steady_ms(), hurry=True)
         self._committed_ms = 0
-        self._commit(now_ms())
+        self._commit(steady_ms())
         self._drop(keys)
         consumer.incremental_unassign(partitions)
 

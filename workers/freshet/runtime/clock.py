@@ -8,3 +8,8 @@ import time
 def now_ms() -> int:
     """The wall clock, in ms since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def steady_ms() -> int:
+    """A clock that nobody sets, in ms since some moment: for waits, which would else last as long as a step back."""
+    return time.monotonic_ns() // 1_000_000

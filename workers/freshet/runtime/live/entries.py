@@ -39,7 +39,9 @@ class Entries:
                 entry = self._known[place]
             name = full_name(entry[1], self._namespace)
             other = names.setdefault(entry[1].name, name)
-            if other == name:
+            if name in taken:
+                wrong.append(f"{name}: stands twice; the first is used")
+            elif other == name:
                 taken[name] = entry
             else:
                 wrong.append(f"{name}: {other} has the same name and is used instead; give one of them another name")
