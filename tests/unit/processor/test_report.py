@@ -8,9 +8,9 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from freshet.processor.assignment import Waiting
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.report import Report
+from freshet.runtime.tries import Waiting
 from freshet_operator.observe.work import parse
 
 

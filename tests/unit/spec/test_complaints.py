@@ -104,6 +104,11 @@ def test_what_cannot_be_shown_is_not() -> None:
         '"entityTtl", "features", "history", "limits", "output", "processor", "rollout", "source", "suspend", '
         '"timezone" and "version"'
     ]
+    assert complaints(bent("      amount: {", '      "am\ufeffunt": {')) == [
+        '11: spec.source.fields.am�unt: "am�unt" is not allowed: use at most 63 letters, digits and underscores, '
+        "with no digit first",
+        '14: spec.features[1].of: unknown event field "amount"; did you mean "am�unt"?',
+    ]
     assert complaints(bent("aggregate: count", 'aggregate: count, of: "amount\\n + \u202e1"')) == [
         '13: spec.features[0].of: count is of events and takes no value; write `where: "amount� + �1 is not null"`'
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
@@ -16,15 +15,13 @@ from freshet.processor.records import Records
 from freshet.processor.runner import Flushed, Pace, Runner
 from freshet.processor.takeover import Taking
 from freshet.runtime import metrics
+from freshet.runtime.tries import Tries
 from freshet.stores import kafka
 from freshet.stores.deliveries import Continuity
 from freshet.stores.fence import Refused, StoreDown, StoreFull
 from freshet.stores.postgres import HistoryDown
 
 log = logging.getLogger(__name__)
-
-_FIRST_WAIT_MS = 100
-_LONGEST_WAIT_MS = 5_000
 
 Failure = (
     Refused,
@@ -38,16 +35,6 @@ Failure = (
     KafkaException,
 )
 """What ends an ownership and is answered by taking over again."""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """An assigned partition that nobody works on at the moment."""
-
-    reason: str
-    sentence: str
-    at_ms: int
-    """When to try again."""
 
 
 class Assignment:
@@ -74,9 +61,8 @@ class Assignment:
         self.runners: dict[int, Runner] = {}
         self.rebuilding: dict[int, Taking] = {}
         """Ours, but their states are still being brought back."""
-        self.waiting: dict[int, Waiting] = {}
-        self._waited_ms: dict[int, int] = {}
-        """How long the last wait of a partition was that has not been taken over since."""
+        self._tries: Tries[int] = Tries()
+        self.waiting = self._tries.waiting
 
     @property
     def busy(self) -> bool:
@@ -100,8 +86,7 @@ class Assignment:
         """These are no longer ours; whatever is in memory is forgotten."""
         for p in partitions:
             self._forget(p)
-            self.waiting.pop(p, None)
-            self._waited_ms.pop(p, None)
+            self._tries.over(p)
 
     def stop(self, partition: int, error: Exception, now_ms: int) -> None:
         """Stops consuming a partition, forgets all that is in memory of it, and takes it over again after a while."""
@@ -121,23 +106,22 @@ class Assignment:
 
     def _failed(self, partition: int, error: Exception, now_ms: int) -> None:
         self._forget(partition)
-        before = self._waited_ms.get(partition)
-        wait = min(2 * before, _LONGEST_WAIT_MS) if before else _FIRST_WAIT_MS
-        self._waited_ms[partition] = wait
-        reason = type(error).__name__
-        self.waiting[partition] = Waiting(reason, str(error), now_ms + wait)
-        metrics.STORE_REFUSALS.labels(self._featureset, reason).inc()
+        waiting = self._tries.failed(partition, error, now_ms)
+        metrics.STORE_REFUSALS.labels(self._featureset, waiting.reason).inc()
         log.warning(
             "partition stopped, will be taken over again",
-            extra={"partition": partition, "reason": reason, "error": str(error), "retry_ms": wait},
+            extra={
+                "partition": partition,
+                "reason": waiting.reason,
+                "error": waiting.sentence,
+                "retry_ms": waiting.wait_ms,
+            },
         )
 
     def begin_anew(self, why: Exception, now_ms: int) -> None:
         """Stops every partition, and takes all of ours over again soon."""
         for partition in list(self.runners):
             self.stop(partition, why, now_ms)
-        for partition, waiting in self.waiting.items():
-            waiting.at_ms = min(waiting.at_ms, now_ms + self._waited_ms[partition])
 
     def retry(self, now_ms: int) -> None:
         """Tries partitions whose wait is over, and begins with those that are rebuilt."""
@@ -145,9 +129,7 @@ class Assignment:
             if taking.begun.done():
                 del self.rebuilding[p]
                 self._start(p, self._begin(p, taking, now_ms))
-        for p, waiting in list(self.waiting.items()):
-            if now_ms < waiting.at_ms:
-                continue
+        for p in self._tries.due(now_ms):
             self._start(p, self._try(p, now_ms))
 
     def _start(self, partition: int, offset: int) -> None:
@@ -221,7 +203,7 @@ class Assignment:
             return int(OFFSET_END)
         if taking.begun.done():
             return self._begin(partition, taking, now_ms)
-        self.waiting.pop(partition, None)
+        self._tries.begun(partition)
         self.rebuilding[partition] = taking
         return taking.log_end
 
@@ -232,8 +214,7 @@ class Assignment:
         except Failure as error:
             self._failed(partition, error, now_ms)
             return int(OFFSET_END)
-        self.waiting.pop(partition, None)
-        self._waited_ms.pop(partition, None)
+        self._tries.over(partition)
         owner = taking.owner
         self.runners[partition] = Runner(
             owner, self._io, self._pace, taking.rebuild, self._continuity(partition), begun.backlog

@@ -17,13 +17,11 @@ from freshet.recorder.judge import Judge
 from freshet.recorder.rows import Place, Rows
 from freshet.recorder.topics import Role
 from freshet.recorder.writer import Also
+from freshet.runtime.tries import Tries
 from freshet.stores import kafka
 from freshet.stores.deliveries import Continuity
 
 log = logging.getLogger(__name__)
-
-_FIRST_WAIT_MS = 100
-_LONGEST_WAIT_MS = 5_000
 
 Key = tuple[str, int]
 """Topic and partition."""
@@ -106,17 +104,6 @@ class Owned:
         self.rows, self.also, self.pending_rows, self.pending_bytes = [], [], 0, 0
 
 
-@dataclass(slots=True)
-class Waiting:
-    """An assigned partition that is not recorded at the moment."""
-
-    reason: str
-    sentence: str
-    at_ms: int
-    """When to try again."""
-    wait_ms: int
-
-
 class Holdings:
     """Assigned partitions: owned ones, and those that wait for another try."""
 
@@ -131,7 +118,8 @@ class Holdings:
         self._own = own
         self._told = failed
         self.owned: dict[Key, Owned] = {}
-        self.waiting: dict[Key, Waiting] = {}
+        self._tries: Tries[Key] = Tries()
+        self.waiting = self._tries.waiting
         self._paused: set[Key] = set()
         """In the client, which remembers it even of a partition that was taken away and comes back."""
         self.held = False
@@ -148,7 +136,7 @@ class Holdings:
         """These are no longer ours; what is in memory of them is forgotten."""
         for key in keys:
             self.owned.pop(key, None)
-            self.waiting.pop(key, None)
+            self._tries.over(key)
 
     def stop(self, key: Key, error: Exception, now_ms: int) -> None:
         """Stops consuming a partition, forgets what is in memory of it, and takes it over again after a while."""
@@ -178,8 +166,7 @@ class Holdings:
 
     def retry(self, now_ms: int) -> None:
         """Tries partitions whose wait is over."""
-        due = [key for key, waiting in self.waiting.items() if now_ms >= waiting.at_ms]
-        for key, offset in self._try(due, now_ms).items():
+        for key, offset in self._try(self._tries.due(now_ms), now_ms).items():
             if key in self.owned:
                 self.restart(key, offset)
 
@@ -197,9 +184,8 @@ class Holdings:
     def _failed(self, key: Key, error: Exception, now_ms: int) -> None:
         self.owned.pop(key, None)
         before = self.waiting.get(key)
-        wait = min(2 * before.wait_ms, _LONGEST_WAIT_MS) if before else _FIRST_WAIT_MS
         reason = type(error).__name__
-        self.waiting[key] = Waiting(reason, str(error), now_ms + wait, wait)
+        self._tries.failed(key, error, now_ms)
         self._told(reason)
         if before is None or before.reason != reason:
             log.warning(
@@ -226,7 +212,7 @@ class Holdings:
                 self._failed(key, owned, now_ms)
                 offsets[key] = int(OFFSET_END)
                 continue
-            self.waiting.pop(key, None)
+            self._tries.over(key)
             self.owned[key] = owned
             offsets[key] = owned.position
             log.info("partition taken over", extra={"topic": key[0], "partition": key[1], "offset": owned.position})

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from freshet.runtime.tries import Tries, Waiting
 from freshet.stores import kafka
 from freshet.stores.deliveries import Continuity
 
 log = logging.getLogger(__name__)
-
-_FIRST_WAIT_MS = 100
-_LONGEST_WAIT_MS = 5_000
-
-
-@dataclass(slots=True)
-class Waiting:
-    """An assigned partition that is not copied at the moment."""
-
-    at_ms: int
-    """When to try again."""
-    reason: str | None = None
-    """None: it was just assigned."""
-    sentence: str = ""
 
 
 class Running:
@@ -51,8 +37,8 @@ class Partitions:
     def __init__(self, consumer: Consumer, origin: str) -> None:
         self._consumer, self._origin = consumer, origin
         self.running: dict[int, Running] = {}
-        self.waiting: dict[int, Waiting] = {}
-        self._waited_ms: dict[int, int] = {}
+        self._tries: Tries[int] = Tries()
+        self.waiting = self._tries.waiting
 
     def moved(self) -> bool:
         """Whether some partition is further than what is committed."""
@@ -64,25 +50,23 @@ class Partitions:
         self._consumer.incremental_assign(places)
         if places:
             self._consumer.pause(places)
-        self.waiting.update({place.partition: Waiting(now_ms) for place in places})
+        self.waiting.update({place.partition: Waiting("", "", now_ms) for place in places})
 
     def dropped(self, partitions: Iterable[int]) -> None:
         """These are no longer ours."""
         numbers = list(partitions)
         for p in numbers:
             self.running.pop(p, None)
-            self.waiting.pop(p, None)
-            self._waited_ms.pop(p, None)
+            self._tries.over(p)
         self._consumer.incremental_unassign([TopicPartition(self._origin, p) for p in numbers])
 
     def due(self, now_ms: int) -> list[int]:
-        """Those to try now. A clock that was set back makes nobody wait longer than the longest wait."""
-        return [p for p, w in self.waiting.items() if not now_ms < w.at_ms <= now_ms + _LONGEST_WAIT_MS]
+        """Those to try now."""
+        return self._tries.due(now_ms)
 
     def start(self, partition: int, running: Running) -> None:
         """Copies this partition from where `running` is."""
-        self.waiting.pop(partition, None)
-        self._waited_ms.pop(partition, None)
+        self._tries.over(partition)
         self.running[partition] = running
         log.info("partition is copied", extra={"partition": partition, "offset": running.position})
         self.restart(partition)
@@ -100,15 +84,17 @@ class Partitions:
     def stop(self, partition: int, error: Exception, now_ms: int) -> None:
         """Stops copying a partition, and tries again after a while."""
         self.running.pop(partition, None)
-        before = self._waited_ms.get(partition)
-        wait = self._waited_ms[partition] = min(2 * before, _LONGEST_WAIT_MS) if before else _FIRST_WAIT_MS
-        reason = type(error).__name__
-        self.waiting[partition] = Waiting(now_ms + wait, reason, str(error))
+        waiting = self._tries.failed(partition, error, now_ms)
         try:
             self._consumer.pause([TopicPartition(self._origin, partition)])
         except KafkaException as problem:
             log.info("partition could not be paused", extra={"partition": partition, "error": str(problem)})
         log.warning(
             "partition stopped, will be tried again",
-            extra={"partition": partition, "reason": reason, "error": str(error), "retry_ms": wait},
+            extra={
+                "partition": partition,
+                "reason": waiting.reason,
+                "error": waiting.sentence,
+                "retry_ms": waiting.wait_ms,
+            },
         )

@@ -23,10 +23,13 @@ class Problem:
 
 
 class ManifestError(ValueError):
-    """A manifest cannot be used. Its text has one `file:line: path: message` a line."""
+    """A manifest cannot be used. Its text has one `file:line: path: message` a line.
+
+    Whatever a manifest says, nothing is in it that breaks a line, turns the text around it or speaks to a terminal.
+    """
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = tuple(lines)
+        self.lines = tuple(map(visible, lines))
         super().__init__("\n".join(self.lines))
 
 
@@ -38,10 +41,14 @@ def path_text(path: Path) -> str:
     return text
 
 
+def visible(text: str) -> str:
+    """The text with a sign in the place of each character that is none."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+
+
 def shown(text: str, most: int = 80) -> str:
-    """A manifest's text as messages have it: short, on one line, and nothing that moves the text around it."""
-    short = text if len(text) <= most else text[: most - 3] + "…"
-    return "".join(c if c.isprintable() else "�" for c in short)
+    """A manifest's text as messages have it: short, and visible."""
+    return visible(text if len(text) <= most else text[: most - 3] + "…")
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
