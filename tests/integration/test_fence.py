@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +26,6 @@ from freshet.stores.redis import Client, EvictingStore, connect, require_noevict
 from tests.valkey_cluster import valkey_cluster
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module", params=["single", "cluster"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("store")
-    if request.param == "cluster":
-        with valkey_cluster(folder) as cluster:
-            yield cluster
-    else:
-        with EmbeddedValkey(folder) as server:
-            yield server.url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[Client]:
-    with connect(url) as connected:
-        connected.flushall()
-        yield connected
 
 
 @pytest.fixture(params=[0, 1, 2])
@@ -277,12 +259,12 @@ return 1
 """
 
 
-def test_what_got_no_reply_is_not_sent_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_got_no_reply_is_not_sent_again(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("freshet.stores.redis.REPLY_SECONDS", 0.3)
-    with connect(url) as hasty, pytest.raises(StoreDown, match="no reply in time"):
+    with connect(store_url) as hasty, pytest.raises(StoreDown, match="no reply in time"):
         scripts.run(hasty, scripts.Lua.of(_SLOW), ["{t}:sent"], [])
     monkeypatch.undo()
-    with connect(url) as patient:
+    with connect(store_url) as patient:
         assert patient.get("{t}:sent") == b"1"
 
 
@@ -309,11 +291,11 @@ def take_over_somewhere(client: Client) -> None:
         PartitionFence(client, naming.tag("a", "b", "c", partition)).take_over(0, "t")
 
 
-def test_the_url_of_the_other_kind_of_store_says_so(url: str) -> None:
-    if url.startswith("redis+cluster"):
-        single = connect(url.replace("redis+cluster", "redis"))
+def test_the_url_of_the_other_kind_of_store_says_so(store_url: str) -> None:
+    if store_url.startswith("redis+cluster"):
+        single = connect(store_url.replace("redis+cluster", "redis"))
         with single, pytest.raises(StoreDown, match=r"redis\+cluster://"):
             take_over_somewhere(single)
     else:
         with pytest.raises(StoreDown):
-            connect(url.replace("redis:", "redis+cluster:").removesuffix("/0"))
+            connect(store_url.replace("redis:", "redis+cluster:").removesuffix("/0"))

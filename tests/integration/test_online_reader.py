@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,29 +14,10 @@ from freshet.spec import naming
 from freshet.stores.fence import EntityWrite, PartitionFence
 from freshet.stores.reader import Fetched, OnlineReader
 from freshet.stores.redis import Client, StoreDown, connect
-from tests.valkey_cluster import valkey_cluster
 
 pytestmark = pytest.mark.server
 
 TAGS = [naming.tag("shop", "activity", "0123456789", partition) for partition in range(6)]
-
-
-@pytest.fixture(scope="module", params=["single", "cluster"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("store")
-    if request.param == "cluster":
-        with valkey_cluster(folder) as cluster:
-            yield cluster
-    else:
-        with EmbeddedValkey(folder) as server:
-            yield server.url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[Client]:
-    with connect(url) as connected:
-        connected.flushall()
-        yield connected
 
 
 @asynccontextmanager
@@ -61,12 +42,12 @@ def mgets(client: Client) -> int:
     return sum(int(node["cmdstat_mget"]["calls"]) for node in nodes if "cmdstat_mget" in node)
 
 
-def test_states_come_with_their_partitions_progress(url: str, client: Client) -> None:
+def test_states_come_with_their_partitions_progress(store_url: str, client: Client) -> None:
     fill(client, TAGS[0], {"a": b"1", "é \x01": bytes(range(256))})
     fill(client, TAGS[1], {"a": b"3"}, complete=False)
 
     async def run() -> None:
-        async with opened(url) as reader:
+        async with opened(store_url) as reader:
             asked = [(TAGS[2], "a"), (TAGS[0], "é \x01"), (TAGS[1], "a"), (TAGS[0], "none"), (TAGS[0], "a")]
             assert await reader.fetch(asked) == [
                 Fetched(None, complete=False, started=False),
@@ -83,7 +64,7 @@ def test_states_come_with_their_partitions_progress(url: str, client: Client) ->
 
 
 @pytest.mark.parametrize("max_keys", [1, 3, 500])
-def test_everybody_gets_their_own_answer(url: str, client: Client, max_keys: int) -> None:
+def test_everybody_gets_their_own_answer(store_url: str, client: Client, max_keys: int) -> None:
     for p, tag in enumerate(TAGS):
         fill(client, tag, {f"k{i}": b"%d-%d" % (p, i) for i in range(20)})
 
@@ -93,17 +74,17 @@ def test_everybody_gets_their_own_answer(url: str, client: Client, max_keys: int
         assert [f.blob for f in found] == [b"%d-%d" % place for place in places]
 
     async def run() -> None:
-        async with opened(url, max_keys) as reader:
+        async with opened(store_url, max_keys) as reader:
             await asyncio.gather(*(one(reader, n) for n in range(200)))
 
     asyncio.run(run())
 
 
-def test_waiting_callers_share_round_trips(url: str, client: Client) -> None:
+def test_waiting_callers_share_round_trips(store_url: str, client: Client) -> None:
     fill(client, TAGS[0], {f"k{i}": b"x" for i in range(100)})
 
     async def run() -> None:
-        async with opened(url) as reader:
+        async with opened(store_url) as reader:
             await reader.fetch([(TAGS[0], "k0")])
             before = mgets(client)
             first = asyncio.ensure_future(reader.fetch([(TAGS[0], "k0")]))
@@ -116,11 +97,11 @@ def test_waiting_callers_share_round_trips(url: str, client: Client) -> None:
     asyncio.run(run())
 
 
-def test_a_caller_that_goes_away_disturbs_nobody(url: str, client: Client) -> None:
+def test_a_caller_that_goes_away_disturbs_nobody(store_url: str, client: Client) -> None:
     fill(client, TAGS[0], {"a": b"1"})
 
     async def run() -> None:
-        async with opened(url) as reader:
+        async with opened(store_url) as reader:
             for _ in range(20):
                 tasks = [asyncio.ensure_future(reader.fetch([(TAGS[0], "a")])) for _ in range(10)]
                 await asyncio.sleep(0)
@@ -193,9 +174,9 @@ def test_of_a_silent_store_one_caller_at_a_time_finds_out(tmp_path: Path, monkey
         asyncio.run(run())
 
 
-def test_closing_answers_those_who_wait(url: str) -> None:
+def test_closing_answers_those_who_wait(store_url: str) -> None:
     async def run() -> None:
-        reader = OnlineReader(url)
+        reader = OnlineReader(store_url)
         asked = [asyncio.ensure_future(reader.fetch([(TAGS[0], str(i))])) for i in range(5)]
         await asyncio.sleep(0)
         await reader.close()

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-from freshet.dev.servers import EmbeddedValkey
 from freshet.spec import naming
 from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence
 from freshet.stores.online_view import Moved, OnlineView
-from freshet.stores.redis import Client, connect
-from tests.valkey_cluster import valkey_cluster
+from freshet.stores.redis import Client
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module", params=["single", "cluster"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("store")
-    if request.param == "cluster":
-        with valkey_cluster(folder) as cluster:
-            yield cluster
-    else:
-        with EmbeddedValkey(folder) as server:
-            yield server.url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[Client]:
-    with connect(url) as connected:
-        connected.flushall()
-        yield connected
 
 
 @pytest.fixture(params=[0, 1, 2])
