@@ -60,10 +60,10 @@ def test_taking_over_creates_progress_once(fence: PartitionFence) -> None:
 def test_a_flush_of_several_scripts_moves_the_offset_last(fence: PartitionFence, client: Client) -> None:
     fence.take_over(0, "t")
     binary = bytes(range(256))
-    first = fence.prepare([whole(f"user {i} \x01é", binary) for i in range(250)])
+    first = fence.prepare([whole(f"user {i} \x01é", binary) for i in range(2_001)])  # more than one MSET takes
     second = fence.prepare([whole("b", b"", ttl_ms=60_000)], move_to=7)
     fence.send(first)
-    assert fence.load(["user 3 \x01é", "b"]) == [binary, None]
+    assert fence.load(["user 3 \x01é", "user 1000 \x01é", "user 2000 \x01é", "b"]) == [binary, binary, binary, None]
     assert PartitionFence(client, tag_of(fence)).take_over(0, "t").progress.offset == 0
     with pytest.raises(Refused, match=r"offset 0, incomplete, token \w{6}…, seq 1, but the store has offset 0"):
         fence.send(second)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from uuid import UUID
 
@@ -131,19 +131,19 @@ def blobs(number: int) -> bytes:
     return struct.pack("<H", number) + words.tobytes()[2 : int(COMPILED.layout.length(one)[0])]
 
 
-@pytest.mark.parametrize(("scripts", "broken"), [(1, None), (2, None), (40, None), (10_000, 0), (10_000, 5_000)])
+@pytest.mark.parametrize(("scripts", "broken"), [(1, None), (2, None), (20, None), (10_000, 0), (10_000, 5_000)])
 def test_a_restoring_may_end_anywhere(
     states: States, writer: Writer, valkey: EmbeddedValkey, namespace: str, scripts: int, broken: int | None
 ) -> None:
-    """Another owner came, a state cannot be read: the connection in the middle of its COPY must not hold it up."""
+    """Another owner came, a state cannot be read: the connection in the middle of its query must not hold it up."""
     many = [StoredState(f"u{i}", 0, None, blobs(9 if i == broken else FORMAT)) for i in range(10_000)]
     writer.write(PLACE, None, Checkpoint(TOPIC, 10, None), Delta(iter([many]), iter([]), True), iter([]))
     left = iter(range(scripts))
 
-    def send(script: Script) -> Future[None]:
+    def send(script: Callable[[], Script]) -> Future[None]:
         if next(left, None) is None:
             raise Refused("another owner")
-        return pool.submit(fence.send, script)
+        return pool.submit(lambda: fence.send(script()))
 
     def restore() -> None:
         with states.snapshot(*PLACE) as snapshot:

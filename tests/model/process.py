@@ -88,7 +88,8 @@ class Process:
     """What happens between the scripts of a restoring; it may raise Died."""
 
     def take_over(self, token_of: PartitionFence | None = None) -> None:
-        """§6.5; after a failure the process is idle again."""
+        """§6.5; after a failure the process is idle again. Of an owner before nothing is left."""
+        self.crash()
         fence = self.variant.fence(cast(Client, self.router), self.world.tag)
         if token_of is not None:
             fence = _Kept(token_of)
@@ -119,11 +120,16 @@ class Process:
             fence.send(fence.prepare([], move_to=0, complete=False))
             return None
 
-        def send(script: Script) -> Future[None]:
+        def send(script: Callable[[], Script]) -> Future[None]:
+            """As a thread would: that it failed is told by what it returns, and another one may be behind it."""
             self.meanwhile()
-            fence.send(script)
             done: Future[None] = Future()
-            done.set_result(None)
+            try:
+                fence.send(script())
+            except Failure as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
             return done
 
         restore = Restore(fence, COMPILED.layout, send, Rebuild(), keys=1)

@@ -147,14 +147,16 @@ class Takeovers:
             if claimed.created:
                 kafka_from = found.offset if found.history_until is None else found.history_until
                 self._io.submit(taking.owner.fence.note_beginning, found.offset, kafka_from).result()
-            self._send(taking, taking.owner.fence.prepare([], move_to=found.offset, complete=building)).result()
+            fence = taking.owner.fence
+            self._send(taking, lambda: fence.prepare([], move_to=found.offset, complete=building)).result()
         self._io.submit(taking.owner.start, index, log.bounds.end).result()
         return Begun(taking.owner, self._backlog(taking, found, log), found.lost)
 
-    def _send(self, taking: Taking, script: Script) -> Future[None]:
+    def _send(self, taking: Taking, script: Callable[[], Script]) -> Future[None]:
         if taking.dropped.is_set():
             raise Refused(f"partition {taking.owner.partition} was given to another processor")
-        return self._io.submit(taking.owner.fence.send, script)
+        fence = taking.owner.fence
+        return self._io.submit(lambda: fence.send(script()))
 
     def _known(self, partition: int, claimed: Takeover, log: _Log) -> tuple[Checkpoint | None, Recorded | None]:
         """The checkpoint and the event log of this topic.

@@ -284,11 +284,13 @@ class PartitionFence:
     ) -> tuple[list[str], list[bytes | int]]:
         """Keys and arguments of `write.lua` after the two of progress."""
         prefix = naming.entity_key(self._tag, "")
-        wholes = [w for w in writes if w.whole]
+        stay = [w for w in writes if w.whole and not w.ttl_ms]
+        ending = [w for w in writes if w.whole and w.ttl_ms]
         fronts = [w for w in writes if not w.whole]
-        keys = [prefix + w.key for w in wholes] + [prefix + w.key for w in fronts]
-        args: list[bytes | int] = [len(wholes), len(fronts), len(duplicates.append) if duplicates else -1]
-        for w in wholes:
+        keys = [prefix + w.key for w in (*stay, *ending, *fronts)]
+        appended = len(duplicates.append) if duplicates else -1
+        args: list[bytes | int] = [len(stay), len(ending), len(fronts), appended, *(w.blob for w in stay)]
+        for w in ending:
             args += (w.ttl_ms or 0, w.blob)
         for w in fronts:
             args += (w.length, w.blob)

@@ -7,10 +7,10 @@ ones too, since applying skips what a state holds (design §6.2). The duplicate 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 from uuid import UUID
 
 import psycopg
@@ -19,7 +19,7 @@ from freshet.stores.erasures import keep_off
 from freshet.stores.postgres import HistoryDown, connect, describe
 
 _LONG_MS = 3_600_000
-"""Longest statement of a checkpoint or a restoring: one COPY of all states of a partition."""
+"""Longest statement of a checkpoint or a restoring: all states of a partition are written, or read, by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +88,16 @@ class Snapshot:
     def states(self, now_ms: int, count: int) -> Generator[list[StoredState], None, None]:
         """All states that can still be read at `now_ms`, `count` at a time; to be closed. Raises HistoryDown."""
         query = (
-            'COPY (SELECT entity, "offset", (extract(epoch FROM expires_at) * 1000)::bigint, state FROM entity_states '
-            "WHERE owner = %s AND partition = %s AND (expires_at IS NULL OR expires_at > to_timestamp(%s))) "
-            "TO STDOUT (FORMAT BINARY)"
+            'SELECT entity, "offset", (extract(epoch FROM expires_at) * 1000)::bigint, state FROM entity_states '
+            "WHERE owner = %s AND partition = %s AND (expires_at IS NULL OR expires_at > to_timestamp(%s))"
         )
         parameters = (*self._place, now_ms / 1000)
-        with _told(), self._connection.cursor() as cursor, cursor.copy(query, parameters) as copy:
-            copy.set_types(["text", "int8", "int8", "bytea"])
-            rows = iter(copy.rows())
-            while part := list(islice(rows, count)):
-                yield [StoredState(*row) for row in part]
+        # Rows that libpq hands over in parts: a third of what the rows of a COPY cost, one message each.
+        with _told(), self._connection.cursor(row_factory=lambda _: StoredState._make) as cursor:
+            rows = cast(Generator[StoredState, None, None], cursor.stream(query, parameters, binary=True, size=count))
+            with closing(rows):
+                while part := list(islice(rows, count)):
+                    yield part
 
 
 class States:

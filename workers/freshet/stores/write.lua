@@ -1,10 +1,11 @@
 #!lua
 -- One step of a flush (design §6.5): compares progress, writes, and ends by moving progress on.
 -- Without the flag allow-oom the server refuses the whole script when it is full, so nothing is ever half written then.
--- KEYS: progress, states written whole, states written in front, with duplicates: index, buckets to append to; then all
---       that is to be deleted: buckets, states of erased entities
--- ARGV: expected progress, next progress, number of whole, of front, of append (-1: no duplicates); then for each whole: TTL in ms (0: none),
---       blob; for each front: length that the value must have, blob; the index; bytes to append to each bucket
+-- KEYS: progress, states written whole to stay, states written whole with a TTL, states written in front, with duplicates:
+--       index, buckets to append to; then all that is to be deleted: buckets, states of erased entities
+-- ARGV: expected progress, next progress, number of each of the three kinds of states, of append (-1: no duplicates); then
+--       for each to stay: blob; for each with a TTL: TTL in ms, blob; for each front: length that the value must have,
+--       blob; the index; bytes to append to each bucket
 -- Returns 1, or {progress found} when it is not the expected one, or {progress, i, length} when the i-th front met a
 -- value of another length (design §6.10): that value is then deleted.
 -- rule: compare
@@ -12,17 +13,23 @@ local found = redis.call('GET', KEYS[1])
 if found ~= ARGV[1] then
   return {found}
 end
-local whole, front, append = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local key, arg = 1, 5
-for i = 1, whole do
-  if ARGV[arg + 1] == '0' then
-    redis.call('SET', KEYS[key + i], ARGV[arg + 2])
-  else
-    redis.call('SET', KEYS[key + i], ARGV[arg + 2], 'PX', ARGV[arg + 1])
+local stay, ttl, front, append = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local key, arg = 1, 6
+-- One MSET costs the server two thirds of as many SETs. Lua takes no more than some thousand arguments at once.
+for first = 1, stay, 1000 do
+  local pairs, last = {}, math.min(stay, first + 999)
+  for i = first, last do
+    pairs[#pairs + 1] = KEYS[key + i]
+    pairs[#pairs + 1] = ARGV[arg + i]
   end
+  redis.call('MSET', unpack(pairs))
+end
+key, arg = key + stay, arg + stay
+for i = 1, ttl do
+  redis.call('SET', KEYS[key + i], ARGV[arg + 2], 'PX', ARGV[arg + 1])
   arg = arg + 2
 end
-key = key + whole
+key = key + ttl
 for i = 1, front do
   local length = redis.call('SETRANGE', KEYS[key + i], 0, ARGV[arg + 2])
   -- rule: length
