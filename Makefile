@@ -81,7 +81,7 @@ test-long: $(STAMP) ## The property, model and fuzz tests with many more example
 	HYPOTHESIS_PROFILE=long MODEL_LONG=1 $(BIN)/pytest tests/property tests/model $(FUZZ) --timeout 86400
 
 drill: $(STAMP) ## Backup, the loss of every server, and restoring into new ones, on real servers; compares every value
-	$(BIN)/pytest tests/integration/test_drill.py -v
+	$(BIN)/pytest tests/integration/test_drill.py tests/integration/test_drill_rekey.py -v
 
 .PHONY: chaos chaos-volume drill soak
 chaos: $(STAMP) ## Faults on real servers, then everything compared with SQL; ROUNDS=200: the long form; SEED=… repeats one

@@ -8,7 +8,8 @@ transaction. What is in the log and in history afterwards is what would be there
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,6 +22,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from rich.console import Console
 
 from freshet.dev.errors import CommandFailed
+from freshet.dev.recopy import Copies, ends
 from freshet.engine.layout import HEAD_WORDS, OFFSET
 from freshet.runtime.settings import KafkaSettings
 from freshet.spec import headers
@@ -70,22 +72,42 @@ def restore(
         migrate(url)
         admin = kafka.admin(settings)
         kafka.ensure_topics(admin, featuresets, dead_letter_topic, replication)
-        for name in dict.fromkeys(one.source.topic for one in featuresets):
+        copies = {one.source.topic: Copies(one) for one in featuresets if one.source.origin is not None}
+        # What an origin has and its copies do not is known once these are there.
+        for name in dict.fromkeys([*copies, *(one.source.topic for one in featuresets)]):
             lost = _lost(url, name)
             new_id = topic_uuid(describe_topic(admin, name).topic_id)
             if new_id == lost.topic_id:
                 raise CommandFailed(f"topic {name} is the one that history knows: there is nothing to restore")
             _require_empty(settings, lost)
-            with _stamped_by_sender(admin, name):
-                sent = _send(settings, url, lost)
+            sent = _refill(admin, settings, url, lost, list(copies.values()), console)
             dropped = _renumber(url, lost, new_id, [one.name for one in featuresets if one.source.topic == name])
             console.print(f"topic {name}: {sent} records are back, history is of the new topic")
             for owner, partition in dropped:
                 console.print(f"[yellow]no states of {owner}, partition {partition}: its checkpoint is too old[/]")
+        for one in copies.values():
+            one.commit(settings, console)
     except psycopg.Error as error:
         raise CommandFailed(describe(error)) from None
     except (HistoryDown, KafkaException) as error:
         raise CommandFailed(str(error)) from None
+
+
+def _refill(
+    admin: AdminClient, settings: KafkaSettings, url: str, lost: Lost, copies: Sequence[Copies], console: Console
+) -> int:
+    """Sends a topic's records, and what its copies lack of it; returns how many records it has."""
+    of_it = [one for one in copies if one.origin == lost.name]
+    with ExitStack() as stamped:
+        for topic in (lost.name, *(one.topic for one in of_it)):
+            stamped.enter_context(_stamped_by_sender(admin, topic))
+        tell = [one.holds for one in copies if one.topic == lost.name] + [one.sees for one in of_it]
+        sent = _send(settings, url, lost, tell)
+        for one in of_it:
+            console.print(
+                f"topic {one.topic}: {one.complete(settings)} events were in {lost.name} only, and are copied"
+            )
+    return sent
 
 
 def _lost(url: str, name: str) -> Lost:
@@ -101,7 +123,7 @@ def _lost(url: str, name: str) -> Lost:
 
 
 def _require_empty(settings: KafkaSettings, lost: Lost) -> None:
-    if any(_ends(settings, lost)):
+    if any(ends(settings, lost.name)):
         raise CommandFailed(
             f"topic {lost.name} has records already: only an empty one can be filled, since history is "
             "numbered as the log is. If they are of an attempt that was interrupted, delete the topic first"
@@ -111,20 +133,14 @@ def _require_empty(settings: KafkaSettings, lost: Lost) -> None:
 def require_complete(settings: KafkaSettings, lost: Lost) -> None:
     """A record that the client had to send a second time after a time-out may be there twice (stores/doubts.py), and
     all after it would have the number of another one. Raises CommandFailed."""
-    for span, end in zip(lost.spans, _ends(settings, lost), strict=True):
+    found = ends(settings, lost.name)
+    for span in lost.spans:
+        end = found[span.partition]
         if end != span.next - span.first:
             raise CommandFailed(
                 f"topic {lost.name}, partition {span.partition}: {end} records are there instead of "
                 f"{span.next - span.first}, since the connection to Kafka broke; delete the topic and try again"
             )
-
-
-def _ends(settings: KafkaSettings, lost: Lost) -> list[int]:
-    client = kafka.consumer(settings, "freshet-restore")
-    try:
-        return [kafka.log_bounds(client, lost.name, span.partition)[1] for span in lost.spans]
-    finally:
-        client.close()
 
 
 class _stamped_by_sender:  # used like a function
@@ -146,7 +162,7 @@ class _stamped_by_sender:  # used like a function
             future.result(30)
 
 
-def _send(settings: KafkaSettings, url: str, lost: Lost) -> int:
+def _send(settings: KafkaSettings, url: str, lost: Lost, tell: Sequence[Callable[[int, Row], None]]) -> int:
     producer = kafka.producer(settings)
     failed: list[str] = []
 
@@ -158,6 +174,8 @@ def _send(settings: KafkaSettings, url: str, lost: Lost) -> int:
     for span in lost.spans:
         log = EventLog(url, lost.topic_id, span.partition)
         for row in _without_holes(log, span):
+            for one in tell:
+                one(span.partition, row)
             _produce(producer, lost.name, span.partition, row, told)
             sent += 1
             if failed:
