@@ -168,6 +168,21 @@ def test_a_broker_that_is_killed(own_rig: Rig) -> None:
     own_rig.assert_exact()
 
 
+def test_a_stage_that_waits_for_a_broker_is_not_ready(own_rig: Rig) -> None:
+    load = loaded(own_rig, 400)
+    stage = own_rig.stage()
+    eventually(lambda: len(ready(own_rig, stage).get("partitions", ())) == 3, 60)
+    later(load, 400)
+    own_rig.kafka.process.send_signal(signal.SIGSTOP)
+    eventually(lambda: not ready(own_rig, stage)["ready"], 5)
+    own_rig.kafka.process.send_signal(signal.SIGCONT)
+    eventually(lambda: len(ready(own_rig, stage).get("partitions", ())) == 3, 90)
+    later(load, 400)
+    load.stop()
+    own_rig.wait_copied(90)
+    own_rig.assert_exact()
+
+
 def test_a_producer_that_somebody_fences(rig: Rig) -> None:
     load = loaded(rig)
     stage = rig.stage()
