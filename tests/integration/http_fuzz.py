@@ -11,6 +11,7 @@ import gzip
 import json
 import random
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,8 @@ class Request:
     raw: bytes
     whole: bool
     head: bool
+    pause: int
+    """After how many bytes it is waited for a moment; 0: it goes at once."""
 
 
 def bend(route: Route, rng: random.Random) -> Request:
@@ -91,7 +94,8 @@ def bend(route: Route, rng: random.Random) -> Request:
     framing, framed, right = _framed(body, rng)
     start = method + b" " + _target(route, rng) + b" " + (b"HTTP/1.1" if rng.random() < 0.97 else b"HTTP/1.0")
     head = b"\r\n".join([start, b"host: x", b"connection: close", *lines, *framing])
-    return Request(head + b"\r\n\r\n" + framed, whole and right, method == b"HEAD")
+    raw = head + b"\r\n\r\n" + framed
+    return Request(raw, whole and right, method == b"HEAD", rng.randrange(len(raw)) if rng.random() < 0.1 else 0)
 
 
 def _target(route: Route, rng: random.Random) -> bytes:
@@ -170,7 +174,10 @@ def exchange(port: int, request: Request, what: str) -> Answer | None:
     made(f"requests to {what}")
     with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS) as connection:
         with contextlib.suppress(ConnectionError):  # the answer is there before the body is read
-            connection.sendall(request.raw)
+            if request.pause:
+                connection.sendall(request.raw[: request.pause])
+                time.sleep(0.002)
+            connection.sendall(request.raw[request.pause :])
         if not request.whole:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
