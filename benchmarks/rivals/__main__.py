@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.events import fill
 from benchmarks.http_load import Load, get, load, post
-from benchmarks.processor import EVENTS, until
+from benchmarks.processor import EVENTS, until_stored
 from benchmarks.results import Figure, publish
 from benchmarks.stack import MEASURED, OTHERS, Stack, pinned, stack
 from freshet.dev import children
@@ -32,7 +32,7 @@ def measure() -> list[Figure]:
         fill(running, EVENTS, USERS)
         quix = _quixstreams(running)
         processor = running.service("processor", MEASURED)
-        ours = until(lambda: processor.metric("events_processed_total"), EVENTS)
+        ours = until_stored(running, processor, EVENTS)
         processor.stop()
         served, feast = _serving(running), _feast(running)
     features = len(running.featureset.definition.features)
