@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,9 +186,9 @@ class _ForgetsSkipped(PartitionOwner):
         skipped = set(event_hashes(batch.keys, batch.event_ids)[known].tolist())
         real = self._filter.accept
 
-        def accept(offsets: Ints, broker_ms: Ints, index: Ints, hashes: Hashes) -> Bools:
+        def accept(offsets: Ints, broker_ms: Ints, index: Ints, hashes: Hashes, *more: Any) -> Bools:
             told = np.where(np.isin(hashes, list(skipped)), 0, hashes).astype(np.uint64)
-            return real(offsets, broker_ms, index, told)
+            return real(offsets, broker_ms, index, told, *more)
 
         self._filter.accept = accept  # type: ignore[method-assign, assignment]
         try:
