@@ -167,3 +167,18 @@ def test_events_that_come_a_few_tiles_late_make_the_tiles_that_they_make_in_orde
             rows.append((tiles.tolist(), counts.tolist()))
     assert rows[0][1] == [5]
     assert all(one == rows[0] for one in rows[1:])
+
+
+def test_a_row_that_was_given_back_is_taken_again_after_the_tiles_were_packed() -> None:
+    states = PartitionState(DEFINITION, LAYOUT, slots=2)
+    apply(states, batch([(f"e{i}", tile * MINUTE) for i in range(1_000) for tile in range(3)]))
+    assert states.table.tiles is not None
+    before = len(states.table.tiles.data)
+    states.evict(states.resident())
+    at = 1_000
+    while len(states.table.tiles.data) >= before:
+        apply(states, batch([("a", at * MINUTE)], offset=at))
+        at += 1
+    for i in range(1_000):  # whatever row each of them gets
+        apply(states, batch([(f"f{i}", i)], offset=2 * at + i))
+    assert [read(f"f{i}", encode(states, f"f{i}")[0].blob, 200)["count_1h"] for i in range(1_000)] == [1] * 1_000

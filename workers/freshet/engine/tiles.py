@@ -71,7 +71,8 @@ class Tiles:
         """
         near = self._near(slots, starts)
         count = self.count[slots]
-        last = np.where(count > 0, self.data[self.begin[slots] + count - 1, 0], -np.inf)
+        ends = np.where(count > 0, self.begin[slots] + count - 1, 0)  # without tiles `begin` is of an older array
+        last = np.where(count > 0, self.data[ends, 0], -np.inf)
         body: Bools = near != 0
         late = (near < 0) & (starts < last)
         if late.any():
