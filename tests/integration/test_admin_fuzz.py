@@ -85,5 +85,5 @@ def test_any_exchange(system: Administered, route: Route, seed: int) -> None:
 def test_this_is_as_much_as_is_promised(system: Administered) -> None:
     """Runs last: so many requests were made, and the letters that are left can be asked for."""
     assert MADE["requests to administration"] >= examples(250, 2_500)
-    assert MADE["requests to administration that were right"] >= examples(40, 300), "none of them came far"
+    assert MADE["requests to administration that were right"] >= examples(15, 250), "none of them came far"
     assert system.http("GET", "/dead-letters?limit=1")[0] == 200

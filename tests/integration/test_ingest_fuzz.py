@@ -114,7 +114,7 @@ def test_any_exchange(url: str, route: Route, seed: int) -> None:
 def test_what_was_taken_is_in_the_topic_and_accepted(kafka: EmbeddedKafka, client: httpx.Client) -> None:
     """Runs last: all that the tests above had answered 202 for decodes, and so many requests were made."""
     assert MADE["requests to ingest"] >= examples(800, 10_000)
-    assert MADE["requests to ingest that were right"] >= examples(40, 500), "none of them came far"
+    assert MADE["requests to ingest that were right"] >= examples(30, 500), "none of them came far"
     assert client.post("/ingest", json=GOOD).status_code == 202
     held = values(kafka.bootstrap, TOPIC)
     decoder = EventDecoder(featureset(TOPIC).definition)

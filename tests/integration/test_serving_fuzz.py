@@ -135,6 +135,6 @@ def test_a_body_that_stays_away_harms_nobody(server: Serving) -> None:
 def test_this_is_as_much_as_is_promised(server: Serving) -> None:
     """Runs last: so many requests were made, and the server that had them answers as before."""
     assert MADE["requests to serving"] >= examples(1_000, 10_000)
-    assert MADE["requests to serving that were right"] >= examples(40, 500), "none of them came far"
+    assert MADE["requests to serving that were right"] >= examples(30, 500), "none of them came far"
     status, found = server.get("/features/user_alice/activity_count_1h")
     assert (status, found["value"]) == (200, 1)

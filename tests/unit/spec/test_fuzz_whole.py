@@ -198,4 +198,4 @@ def test_any_configuration(seeds: list[int]) -> None:
 def test_this_is_as_much_as_is_promised() -> None:
     """Runs last. A count that stands here is one that was made, as the end of the report says it."""
     assert MADE["manifests"] >= examples(600, 5_000)
-    assert MADE["manifests that were accepted and computed with"] >= examples(20, 200)
+    assert MADE["manifests that were accepted and computed with"] >= examples(10, 150)
