@@ -20,15 +20,7 @@ _ROUNDS, _FAULTS, _RATE = 4, 17, 300.0
 
 def main() -> int:
     """Runs; the exit code says whether everything was right."""
-    options = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    options.add_argument("--rounds", type=int, default=_ROUNDS)
-    options.add_argument("--faults", type=int, default=_FAULTS, help="of one round")
-    options.add_argument("--seed", type=int, default=0, help="of an earlier run, to have it again; 0: a new one")
-    options.add_argument("--first", type=int, default=1, help="of the seed's rounds to play")
-    options.add_argument("--last", type=int, default=0, help="of the seed's rounds to play; 0: all")
-    options.add_argument("--rate", type=float, default=_RATE, help="events a second")
-    options.add_argument("--dealt", action="store_true", help="only tell how often each fault comes")
-    given = options.parse_args()
+    given = _options()
     seed, began = given.seed or int(time.time()), time.monotonic()
     plans = [*campaign.plans(seed, given.rounds, given.faults, given.rate)][given.first - 1 : given.last or None]
     if given.dealt:
@@ -65,6 +57,18 @@ def main() -> int:
         return 1
     shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _options() -> argparse.Namespace:
+    options = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    options.add_argument("--rounds", type=int, default=_ROUNDS)
+    options.add_argument("--faults", type=int, default=_FAULTS, help="of one round")
+    options.add_argument("--seed", type=int, default=0, help="of an earlier run, to have it again; 0: a new one")
+    options.add_argument("--first", type=int, default=1, help="of the seed's rounds to play")
+    options.add_argument("--last", type=int, default=0, help="of the seed's rounds to play; 0: all")
+    options.add_argument("--rate", type=float, default=_RATE, help="events a second")
+    options.add_argument("--dealt", action="store_true", help="only tell how often each fault comes")
+    return options.parse_args()
 
 
 def tell(result: Result) -> None:

@@ -10,8 +10,8 @@ from tests.chaos.schedule import Fault, Steps
 from tests.chaos.world import World
 
 _MOMENTS = {"before": "copies sent", "offsets": "copies and offsets sent", "after": "committed"}
-_SLEEP = (12.0, 21.0)
-"""Seconds: Kafka aborts a transaction after 10, and looks for such every 10."""
+_SLEEP = (11.5, 15.0)
+"""Seconds: Kafka aborts a transaction after 10, and looks for such each second."""
 
 
 def die_around_commit(world: World, rng: random.Random) -> Steps:

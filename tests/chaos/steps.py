@@ -77,6 +77,12 @@ def asleep(process: Process, moment: str, rng: random.Random, *fate: str) -> Ste
 
 
 def _met(process: Process, moment: str, fate: Sequence[str], stopped: Callable[[], bool]) -> Steps:
+    process.fated = True
+    process.signal(signal.SIGTERM)  # leaves its group at once, where a dead member would be waited for
+    for _ in range(40):
+        yield 0.1
+        if not process.alive:
+            break
     process.kill()
     process.start(*fate)
     for _ in range(120):

@@ -31,6 +31,8 @@ _PROGRAMS = {
 _MEMBERS = ("processor", "recorder", "rekey")
 """Services that share partitions in a consumer group."""
 _CLIENT = "session.timeout.ms=6000\n"
+_BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000"}
+"""Else a transaction that was left open is looked for every 10 s."""
 
 
 class Store(Protocol):
@@ -74,7 +76,8 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         self.network = Network()
         self.brokers: list[Proxy] = [self.network.proxy(0) for _ in range(3)]
-        self.kafka = EmbeddedKafkaCluster(folder / "kafka", advertised=[proxy.port for proxy in self.brokers])
+        ports = [proxy.port for proxy in self.brokers]
+        self.kafka = EmbeddedKafkaCluster(folder / "kafka", advertised=ports, properties=_BROKER)
         for proxy, node in zip(self.brokers, self.kafka.nodes, strict=True):
             proxy.target = node.port
 
