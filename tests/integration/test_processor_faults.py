@@ -63,6 +63,16 @@ def test_killed_between_the_scripts_of_a_flush(system: System) -> None:
     finish(system, load)
 
 
+def test_what_an_error_of_ours_left_half_done_is_not_stored(system: System) -> None:
+    load = start(system)
+    for n in (60, 90, 120):
+        failing = system.start("tests.integration.failing_processor", str(n), FRESHET_COALESCE_MS="500")
+        assert failing.wait(timeout=60) == 1
+        assert "half of a batch is applied" in system.log().read_text()
+    system.processor()
+    finish(system, load)
+
+
 def test_stopped_past_the_session_timeout_and_continued(system: System) -> None:
     load = start(system)
     zombie = system.processor()

@@ -171,14 +171,20 @@ def test_events_that_come_a_few_tiles_late_make_the_tiles_that_they_make_in_orde
 
 def test_a_row_that_was_given_back_is_taken_again_after_the_tiles_were_packed() -> None:
     states = PartitionState(DEFINITION, LAYOUT, slots=2)
-    apply(states, batch([(f"e{i}", tile * MINUTE) for i in range(1_000) for tile in range(3)]))
+    apply(states, batch([(f"e{i}", i) for i in range(1_000)]))
     assert states.table.tiles is not None
-    before = len(states.table.tiles.data)
+    before, offset = len(states.table.tiles.data), 1_000
     states.evict(states.resident())
-    at = 1_000
-    while len(states.table.tiles.data) >= before:
-        apply(states, batch([("a", at * MINUTE)], offset=at))
-        at += 1
-    for i in range(1_000):  # whatever row each of them gets
-        apply(states, batch([(f"f{i}", i)], offset=2 * at + i))
-    assert [read(f"f{i}", encode(states, f"f{i}")[0].blob, 200)["count_1h"] for i in range(1_000)] == [1] * 1_000
+    for _ in range(2_000):
+        if len(states.table.tiles.data) < before:
+            break
+        apply(states, batch([("a", 0)], offset=offset))
+        states.evict(states.resident())
+        offset += 1
+    assert len(states.table.tiles.data) < before, "packed"
+    apply(states, batch([(f"f{i}", i) for i in range(1_000)], offset=offset))
+    assert {read(key, write.blob, 2_000)["count_1h"] for key, write in _written(states)} == {1}
+
+
+def _written(states: PartitionState) -> list[tuple[str, Write]]:
+    return [(write.key, write) for write in states.encode(states.resident())]

@@ -74,6 +74,9 @@ def run(settings: ProcessorSettings) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         processor.loop(stop)
+    except BaseException:
+        processor.forget()
+        raise
     finally:
         processor.close(settings.grace_seconds)
         server.shutdown()
@@ -149,6 +152,10 @@ class Processor:
         place = TopicPartition(self._topic, partition)
         known = self._consumer.get_watermark_offsets(place, cached=True)
         return known[1] if known else -1
+
+    def forget(self) -> None:
+        """Nothing that is in memory is to be stored: an error of ours may have left a batch half applied."""
+        self._assignment.dropped([*self._assignment.runners, *self._assignment.rebuilding])
 
     def close(self, grace_seconds: float) -> None:
         """Leaves the group, which drains every partition first, and closes all connections."""
