@@ -55,8 +55,8 @@ def _post(connection: http.client.HTTPConnection, body: object) -> None:
         raise RuntimeError(f"ingest answered {answer.status}: {text[:300]!r}")
 
 
-def load(ingest: Service, stop: threading.Event) -> None:
-    """Posts RATE events a second until told to stop."""
+def load(ingest: Service, stop: threading.Event, rate: int = RATE) -> None:
+    """Posts `rate` events a second, or what ingest takes, until told to stop."""
     rng, number = random.Random(2), 0
     connection = http.client.HTTPConnection("127.0.0.1", ingest.port, timeout=30)
     begin = time.monotonic()
@@ -67,7 +67,7 @@ def load(ingest: Service, stop: threading.Event) -> None:
             [event(rng, f"user_{rng.randrange(10_000):06d}", number + i, now) for i in range(_LOAD_BATCH)],
         )
         number += _LOAD_BATCH
-        time.sleep(max(0.0, begin + number / RATE - time.monotonic()))
+        time.sleep(max(0.0, begin + number / rate - time.monotonic()))
 
 
 def probe(ingest: Service, serving: Service) -> list[float]:

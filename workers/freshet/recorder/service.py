@@ -48,6 +48,9 @@ from freshet.stores.postgres import HistoryDown, NewerSchema
 log = logging.getLogger(__name__)
 
 _BATCH = 5_000
+_GATHER_MS = 50
+"""History is in no hurry, and few large deliveries cost everybody less than many small ones. It is less than what an
+owner has until another one, who believes the same, takes its partition: else neither would ever come on."""
 _REVOKE_SECONDS = 3.0
 """Longest time that a hand-over may take: peers wait for it."""
 _COMMIT_MS = 1_000
@@ -87,7 +90,9 @@ class Recorder:
         self._next: Plan | None = None
         self._io = ThreadPoolExecutor(1, "history")
         self._database = Database(settings.postgres)
-        self._consumer: Consumer = kafka.consumer(settings.kafka, naming.recorder_group(settings.namespace))
+        self._consumer: Consumer = kafka.consumer(
+            settings.kafka, naming.recorder_group(settings.namespace), gather_ms=_GATHER_MS
+        )
         self._admin = kafka.admin(settings.kafka)
         self._topics = TopicWatch(self._admin)
         self._holdings = Holdings(self._consumer, self._own, lambda reason: self.report.failed(reason))

@@ -108,10 +108,11 @@ def producer(
     )
 
 
-def consumer(settings: KafkaSettings, group: str) -> Consumer:
+def consumer(settings: KafkaSettings, group: str, *, gather_ms: int = 0) -> Consumer:
     """A member of `group` that starts only where it is told and never commits by itself.
 
-    It reports the end of each partition. Raises ConfigurationError.
+    It reports the end of each partition. Records come as soon as there is one, or, with `gather_ms`, after so long at
+    most, unless there is a megabyte before. Raises ConfigurationError.
     """
     return _made(
         Consumer,
@@ -128,7 +129,8 @@ def consumer(settings: KafkaSettings, group: str) -> Consumer:
             "heartbeat.interval.ms": 500,  # a hand-over waits for a heartbeat of every member
             "session.timeout.ms": 10_000,
             "max.poll.interval.ms": 60_000,
-            "fetch.wait.max.ms": 100,
+            "fetch.wait.max.ms": gather_ms or 100,
+            "fetch.min.bytes": 1 << 20 if gather_ms else 1,
             "fetch.queue.backoff.ms": 20,  # the default of 1 s stalls a partition whose local queue was full
             "queued.min.messages": 50_000,
             "queued.max.messages.kbytes": 32_768,  # bounds the memory of a pod
