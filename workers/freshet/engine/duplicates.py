@@ -143,9 +143,23 @@ class DuplicateFilter:
         return {m: part.tobytes() for m, part in zip(minutes[first].tolist(), parts, strict=False)}
 
     def _first_seen(self, hashes: Hashes, log: Ints) -> Bools:
+        ordered = np.sort(hashes)
+        if (ordered[1:] == ordered[:-1]).any():
+            return self._first_of_many(hashes, log)
+        new = self._forgotten(self._table.get(hashes), log)
+        self._table.put(hashes[new], log[new], keep_from=int(log[-1]) - self._span)
+        return new
+
+    def _forgotten(self, last: Ints, log: Ints) -> Bools:
+        """Whether ids that were `last` accepted then count at these log times."""
+        out: Bools = (last == ABSENT) | (last < log - self._span)
+        return out
+
+    def _first_of_many(self, hashes: Hashes, log: Ints) -> Bools:
+        """The same where some id stands more than once."""
         distinct, first, inverse, count = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
         last = self._table.get(distinct)
-        new = (last == ABSENT) | (last < log[first] - self._span)
+        new = self._forgotten(last, log[first])
         accepted: Bools = np.zeros(len(hashes), np.bool_)
         accepted[first] = new
         last = np.where(new, log[first], last)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from freshet.engine.column import Bools, Column, Floats, Ints
+from freshet.engine.ordering import stable_order
 from freshet.spec.definition import Aggregate, AggregateFeature, Input
 
 START, END, PREVIOUS_START, PREVIOUS_END, SESSIONS = range(5)
@@ -39,14 +40,14 @@ class Sessions:
         kept = self._in_time(state, entity, t)
         left_out = len(t) - int(np.count_nonzero(kept))
         entity, t = entity[kept], t[kept]
-        touched = np.unique(entity)
+        touched = np.flatnonzero(np.bincount(entity))
         if len(touched):
             self._join(state, touched, entity, t)
         return left_out
 
     def _in_time(self, state: Floats, entity: Ints, t: Ints) -> Bools:
         """Which events lie after (newest before them in log order) - gap."""
-        order = np.argsort(entity, kind="stable")
+        order = stable_order(entity)
         e, shifted = entity[order], t[order] + self.gap_ms + 1
         first = np.flatnonzero(np.diff(e, prepend=-1))
         # Each entity's events follow a seed: its newest from state, 0 if it has none (below every shifted time).

@@ -18,6 +18,7 @@ from freshet.engine.annex.texts import text_ids
 from freshet.engine.column import Bools, Column, Floats, Ints
 from freshet.engine.evaluate import evaluate
 from freshet.engine.layout import FIRST_SEEN, NEWEST, OFFSET, Layout
+from freshet.engine.ordering import stable_order
 from freshet.engine.spans import ranges
 from freshet.engine.tiles import Tiles
 from freshet.spec.definition import Definition, Input
@@ -136,9 +137,10 @@ class StateTable:
         inputs, nulls = self._inputs(fields, t, offset)
         before = self.fixed[s, NEWEST]
         late = int(np.count_nonzero(t < before))
-        np.maximum.at(self.fixed[:, NEWEST], s, t)
-        np.minimum.at(self.fixed[:, FIRST_SEEN], s, t)
-        np.maximum.at(self.fixed[:, OFFSET], s, offset + 1)
+        times = t.astype(np.float64)  # of another type than the words, this costs ten times as much
+        np.maximum.at(self.fixed[:, NEWEST], s, times)
+        np.minimum.at(self.fixed[:, FIRST_SEEN], s, times)
+        np.maximum.at(self.fixed[:, OFFSET], s, (offset + 1).astype(np.float64))
         left_out = self._apply_sessions(inputs, s, t)
         if self.layout.life.width:
             self._apply_life(inputs, s)
@@ -234,7 +236,7 @@ class StateTable:
         return left_out
 
     def _apply_life(self, inputs: dict[Input, Events], s: Ints) -> None:
-        order = np.argsort(s, kind="stable")
+        order = stable_order(s)
         who = s[order]
         first = np.flatnonzero(np.diff(who, prepend=-1))
         partial = self.layout.life.merge(self.layout.life.lift(inputs, len(s))[order], first)
@@ -251,7 +253,8 @@ class StateTable:
         old = np.flatnonzero(start < newest + 1 - int(self.layout.pyramid.length.max()))
         kept[old] = start[old] >= self.layout.pyramid.floor(newest[old])
         rows = self.layout.tile.lift(inputs, len(s))
-        order = np.lexsort((start, s))
+        order = stable_order(start - start.min())
+        order = order[stable_order(s[order])]
         order = order[kept[order]]
         s, start = s[order], start[order]
         new = np.ones(len(s), np.bool_)
