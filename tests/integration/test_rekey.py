@@ -168,15 +168,21 @@ def test_a_broker_that_is_killed(own_rig: Rig) -> None:
     own_rig.assert_exact()
 
 
-def test_a_stage_that_waits_for_a_broker_is_not_ready(own_rig: Rig) -> None:
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_stage_whose_broker_is_silent_is_not_ready(own_rig: Rig, idle: bool) -> None:
     load = loaded(own_rig, 400)
     stage = own_rig.stage()
     eventually(lambda: len(ready(own_rig, stage).get("partitions", ())) == 3, 60)
     later(load, 400)
+    if idle:
+        load.stop()
+        own_rig.wait_copied()
     own_rig.kafka.process.send_signal(signal.SIGSTOP)
     eventually(lambda: not ready(own_rig, stage).get("ready", True), 20)
     own_rig.kafka.process.send_signal(signal.SIGCONT)
-    eventually(lambda: len(ready(own_rig, stage).get("partitions", ())) == 3, 90)
+    eventually(lambda: ready(own_rig, stage).get("ready", False), 90)
+    assert len(ready(own_rig, stage)["partitions"]) == 3
+    load = loaded(own_rig, 400, seed=2) if idle else load
     later(load, 400)
     load.stop()
     own_rig.wait_copied(90)

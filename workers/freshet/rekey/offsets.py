@@ -54,8 +54,13 @@ class Offsets:
 
     def look(self) -> Topics:
         """The topics as they are now. Raises KafkaException, PartitionMismatch."""
-        origin = kafka.describe_topic(self._admin, self.origin, _ANSWER_SECONDS)
-        topic = kafka.describe_topic(self._admin, self._source.topic, _ANSWER_SECONDS)
+        try:
+            origin = kafka.describe_topic(self._admin, self.origin, _ANSWER_SECONDS)
+            topic = kafka.describe_topic(self._admin, self._source.topic, _ANSWER_SECONDS)
+        except KafkaException:
+            # A client that lived through the end of its broker may wait for it for ever (seen with librdkafka 2.16).
+            self._admin = self._connect()
+            raise
         if topic.partitions != self._source.partitions:
             raise PartitionMismatch(
                 f"topic {topic.name} has {topic.partitions} partitions, spec.source.partitions is"
@@ -68,8 +73,7 @@ class Offsets:
 
         Raises KafkaException, Aborted, PartitionMismatch.
         """
-        # A client that has lived through the end of its broker may wait for it for ever (seen with librdkafka 2.16).
-        self._admin = self._connect()
+        self._admin = self._connect()  # as in look()
         topics = self.topics = self.look()
         limit = topic_config(self._admin, topics.topic, _ANSWER_SECONDS).get("max.message.bytes")
         self.most_bytes = _UNLIMITED if limit is None else int(limit)

@@ -9,9 +9,12 @@ from typing import Any
 from freshet.engine.rekeying import Fate
 from freshet.rekey.partitions import Partitions
 from freshet.runtime import metrics
+from freshet.runtime.clock import steady_ms
 from freshet.spec.definition import Source
 
 _UPDATE_MS = 250
+_STANDS_MS = 5_000
+"""Steps of a transaction may each take 3 s, and the client keeps its promises of time only roughly."""
 
 
 class Counts:
@@ -45,10 +48,12 @@ class Report:
         self.problem: str | None = None
         """Why nothing is copied at all."""
         self.member = False
-        """Whether this process has joined the consumer group."""
+        """Whether this process is in the consumer group."""
+        self._turned_ms = steady_ms()
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether it is in the group and copies every partition that it was given; names what is not so."""
+        problem = self.problem or self._stands()
         waiting = {
             str(p): f"{w.reason}: {w.sentence}" if w.reason else "begins"
             for p, w in sorted(self._partitions.waiting.copy().items())
@@ -59,10 +64,18 @@ class Report:
             "partitions": sorted(self._partitions.running.copy()),
             "stopped": waiting,
             "lag": {str(p): lag for p, lag in sorted(self._lags.copy().items())},
-            "group": "joined" if self.member else "not joined yet",
-            "problem": self.problem,
+            "group": "joined" if self.member else "not joined",
+            "problem": problem,
         }
-        return self.problem is None and not waiting and self.member, details
+        return problem is None and not waiting and self.member, details
+
+    def _stands(self) -> str | None:
+        seconds = (steady_ms() - self._turned_ms) // 1_000
+        return f"it has waited for an answer of Kafka for {seconds} s" if seconds * 1_000 >= _STANDS_MS else None
+
+    def turned(self) -> None:
+        """The loop went round: nothing has been waited for since the last time."""
+        self._turned_ms = steady_ms()
 
     def committed(self, counts: Counts, seconds: float, now_ms: int) -> None:
         """A transaction with these copies was committed."""

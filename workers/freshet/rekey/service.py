@@ -123,7 +123,8 @@ class Stage:
             except (Aborted, KafkaException, Lost) as error:
                 self._begin_anew(error, now)
             self._resume(now)
-            self.report.member = self.report.member or bool(self._consumer.memberid())
+            self.report.member = bool(self._consumer.memberid())
+            self.report.turned()
             self.report.update(now, self._end)
 
     def close(self) -> None:
@@ -290,18 +291,27 @@ class Stage:
         return lambda offset: next_offset(settings, origin, partition, offset)
 
     def _watch(self, now: int) -> None:
-        """A topic made anew ends everything; what then is the case the next beginning finds out."""
-        if abs(now - self._looked_ms) < _LOOK_MS or not self._partitions.running:
+        """A topic made anew ends everything; what then is the case the next beginning finds out.
+
+        A broker that is silent is noticed here too: while there is nothing to copy, nobody else asks it anything.
+        """
+        running = bool(self._partitions.running)
+        if abs(now - self._looked_ms) < _LOOK_MS or not (running or self.report.problem):
             return
-        self._looked_ms = now
         try:
             seen = self._offsets.look()
         except KafkaException as error:
-            log.warning("topics could not be looked at", extra={"error": str(error)})
+            self.report.problem = f"the topics cannot be looked at: {_sentence(error)}"
+            log.warning("topics could not be looked at", extra={"error": _sentence(error)})
             return
         except Stopped as problem:
-            raise Lost(str(problem)) from None
-        if seen != self._offsets.topics:
+            if running:
+                raise Lost(str(problem)) from None
+            return
+        finally:
+            self._looked_ms = now_ms()  # an answer that does not come takes a while: what else is to do comes between
+        self.report.problem = None
+        if running and seen != self._offsets.topics:
             raise Lost("a topic was deleted and made anew")
 
     def _end(self, partition: int) -> int:
