@@ -174,6 +174,44 @@ def test_of_a_silent_store_one_caller_at_a_time_finds_out(tmp_path: Path, monkey
         asyncio.run(run())
 
 
+@pytest.mark.parametrize("error", [RuntimeError("a mistake of the client"), asyncio.CancelledError()])
+def test_whatever_the_client_raises_is_an_answer(
+    store_url: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    async def run() -> None:
+        async with opened(store_url) as reader:
+            with monkeypatch.context() as patched:
+                patched.setattr(reader._client, "execute_command", fails)
+                asked = [reader.fetch([(TAGS[0], str(i))]) for i in range(5)]
+                found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+                assert all(isinstance(one, StoreDown) for one in found)
+            assert len(await reader.fetch([(TAGS[0], "a")])) == 1
+
+    asyncio.run(run())
+
+
+def test_a_client_that_never_ends_is_given_up(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freshet.stores.reader.READ_SECONDS", 0.05)
+
+    async def sleeps(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    async def run() -> None:
+        async with opened(store_url) as reader:
+            with monkeypatch.context() as patched:
+                patched.setattr(reader._client, "execute_command", sleeps)
+                with pytest.raises(StoreDown, match="in time"):
+                    await asyncio.wait_for(reader.fetch([(TAGS[0], "a")]), 5)
+            await asyncio.sleep(0.3)
+            assert len(await reader.fetch([(TAGS[0], "a")])) == 1
+
+    asyncio.run(run())
+
+
 def test_closing_answers_those_who_wait(store_url: str) -> None:
     async def run() -> None:
         reader = OnlineReader(store_url)

@@ -9,6 +9,7 @@ in time, one at a time tries again, and the others are told at once: they have a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,8 +31,12 @@ MAX_KEYS = 500
 """Entities of one MGET: a long one makes the requests behind it wait."""
 READ_SECONDS = 1.0
 """Longest wait for a connection or a reply; a reader has a stale answer or a 503 to give, an owner has not."""
+_STEPS = 4
+"""Of an MGET, that may each take as long: connecting, a reply, both once more. The client bounds only single steps."""
 _REST_SECONDS = 0.25
 """Between two attempts at a store that is silent."""
+
+_log = logging.getLogger(__name__)
 
 
 class Fetched(NamedTuple):
@@ -153,6 +158,11 @@ class OnlineReader:
                         _refuse(lane.waiting.popleft(), "the store does not answer")
         finally:
             lane.task = None
+            # Nobody else would answer them, whatever it is that ends this task.
+            for one in (*lane.reading, *lane.waiting):
+                _refuse(one, "its reading was ended")
+            lane.reading = ()
+            lane.waiting.clear()
 
     def _next(self, waiting: deque[_Waiting]) -> list[_Waiting]:
         """The callers of the next MGET: as many as fit, at least one that still waits."""
@@ -180,6 +190,11 @@ class OnlineReader:
             for waiting in batch:
                 _refuse(waiting, describe(error))
             return False
+        except Exception as error:
+            _log.exception("the store's client failed")
+            for waiting in batch:
+                _refuse(waiting, f"the store's client failed: {type(error).__name__}")
+            return False
         blobs = values[len(tags) :]
         for waiting in batch:
             if waiting.done.done():
@@ -192,11 +207,12 @@ class OnlineReader:
         return True
 
     async def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        if isinstance(self._client, RedisCluster):
-            # A command that comes before the slots are known goes to any node, and the MOVED replies to many such
-            # commands make the client close the connections of the others.
-            await self._client.initialize()
-        found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
+        async with asyncio.timeout(_STEPS * READ_SECONDS):
+            if isinstance(self._client, RedisCluster):
+                # A command that comes before the slots are known goes to any node, and the MOVED replies to many such
+                # commands make the client close the connections of the others.
+                await self._client.initialize()
+            found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
         return found
 
 

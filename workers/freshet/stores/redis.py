@@ -129,7 +129,7 @@ def describe(error: Exception) -> str:
     """A sentence about a client's error that never quotes what was sent."""
     if isinstance(error, MovedError):
         return "the store is a cluster: its URL must begin with redis+cluster:// or rediss+cluster://"
-    if isinstance(error, TimedOut):
+    if isinstance(error, TimedOut | TimeoutError):
         return "no reply in time"
     if isinstance(error, Unreachable | ResponseError):
         return str(error).partition(", with args")[0]

@@ -147,17 +147,24 @@ class SnapshotReader:
             try:
                 found = await self._query(batch)
             except HistoryDown as error:
-                self._failed(error)
-                batch += self._queue  # those would only wait for the same
-                self._queue.clear()
-                for request in batch:
-                    self._resolve(request, error)
+                self._give_up(batch, error)
+            except BaseException as error:
+                # Who asks for the same later would wait for this worker's answer.
+                self._give_up(batch, HistoryDown(f"PostgreSQL: {type(error).__name__}"))
+                raise
             else:
                 if self._resting_until:
                     _log.info("snapshots can be read again")
                 self._resting_until = 0.0
                 for request, snapshot in zip(batch, found, strict=True):
                     self._resolve(request, snapshot)
+
+    def _give_up(self, batch: list[Request], error: HistoryDown) -> None:
+        self._failed(error)
+        batch += self._queue  # those would only wait for the same
+        self._queue.clear()
+        for request in batch:
+            self._resolve(request, error)
 
     async def _query(self, batch: Sequence[Request]) -> list[Snapshot | None]:
         try:
