@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from uuid import UUID
 
 import numpy as np
@@ -140,10 +139,10 @@ def test_a_restoring_may_end_anywhere(
     writer.write(PLACE, None, Checkpoint(TOPIC, 10, None), Delta(iter([many]), iter([]), True), iter([]))
     left = iter(range(scripts))
 
-    def send(script: Callable[[], Script]) -> Future[None]:
+    def send(script: Script) -> None:
         if next(left, None) is None:
             raise Refused("another owner")
-        return pool.submit(lambda: fence.send(script()))
+        fence.send(script)
 
     def restore() -> None:
         with states.snapshot(*PLACE) as snapshot:
@@ -151,7 +150,7 @@ def test_a_restoring_may_end_anywhere(
             Restore(fence, COMPILED.layout, send, Rebuild()).run(snapshot, 10, 100, 0)
 
     began = time.monotonic()
-    with connect_store(valkey.url) as client, ThreadPoolExecutor(1) as pool:
+    with connect_store(valkey.url) as client:
         fence = PartitionFence(client, naming.tag(namespace, "clicks", "0123456789", 3))
         fence.take_over(0, "t", restoring=True)
         with pytest.raises(LayoutError if broken is not None else Refused, match=r"another owner|format 9"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -120,17 +119,9 @@ class Process:
             fence.send(fence.prepare([], move_to=0, complete=False))
             return None
 
-        def send(script: Callable[[], Script]) -> Future[None]:
-            """As a thread would: that it failed is told by what it returns, and another one may be behind it."""
+        def send(script: Script) -> None:
             self.meanwhile()
-            done: Future[None] = Future()
-            try:
-                fence.send(script())
-            except Failure as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
-            return done
+            fence.send(script)
 
         restore = Restore(fence, COMPILED.layout, send, Rebuild(), keys=1)
         restore.run(cast(Snapshot, saved), saved.checkpoint.offset, self.world.log.end, self.now_ms())

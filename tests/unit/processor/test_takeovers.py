@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
+import pytest
+
+from freshet.processor import takeover
 from freshet.processor.assignment import Assignment
+from freshet.processor.forgotten import Forgotten
+from freshet.processor.origin import LogBounds
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.runner import Pace
 from freshet.processor.service import Processor
-from freshet.processor.takeover import Begun, Taking
+from freshet.processor.takeover import Begun, History, Takeovers, Taking
 from freshet.stores.deliveries import Continuity
-from freshet.stores.fence import Refused
+from freshet.stores.fence import Progress, Refused, Takeover
+from freshet.stores.states import Checkpoint, States
+
+TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
 
 
 class Consumer:
@@ -94,3 +106,30 @@ def test_kafka_has_nothing_to_say_while_events_come_from_the_event_log() -> None
     runner.backlog = None
     processor._reached_end(0, 500)
     assert moved == [500]
+
+
+def test_partitions_whose_states_come_back_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is known to take long as soon as that is decided, so the next one is not held up by it."""
+    together = Barrier(3)
+    checkpoint = Checkpoint(UUID(int=1), 5, None)
+
+    @contextmanager
+    def snapshot(*_: object) -> Iterator[None]:
+        together.wait(3)
+        yield None  # another checkpoint was written meanwhile
+
+    monkeypatch.setattr(takeover, "_MOMENT_SECONDS", 60)
+    monkeypatch.setattr(States, "snapshot", snapshot)
+    monkeypatch.setattr(Takeovers, "_known", lambda *_: (checkpoint, None))
+    monkeypatch.setattr(Takeovers, "_forgotten", lambda *_: Forgotten())
+    claimed = Takeover(Progress("t", 0, 0, False, True), "", None, True)
+    with ThreadPoolExecutor(1) as io, ThreadPoolExecutor(3) as rebuilds:
+        history = History("", "default/clicks/0123456789", io)
+        all = Takeovers(io, rebuilds, cast(Any, None), lambda: 0, history, lambda *_: None, skip_gaps=False)
+        taken = [
+            all.take(cast(Any, SimpleNamespace(partition=p, claim=lambda _: claimed)), TOPIC_ID, LogBounds(3, 9, None))
+            for p in range(3)
+        ]
+        for one in taken:
+            with pytest.raises(Refused, match="another checkpoint"):
+                one.begun.result(10)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import closing
-from itertools import repeat
 
 from freshet.engine.layout import Layout
 from freshet.processor.partition import SourceTruncated
@@ -14,16 +11,14 @@ from freshet.processor.rebuild import Rebuild
 from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence, Script
 from freshet.stores.states import Snapshot, StoredState
 
-Send = Callable[[Callable[[], Script]], Future[None]]
-"""Prepares a script and sends it where all scripts are sent, in order: the fence belongs to that one thread."""
+Send = Callable[[Script], None]
+"""Sends a script, or raises what ends the restoring."""
 
 
-_KEYS = 400
+_KEYS = 500
 """States of one script: they block the store for about a millisecond."""
 _BYTES = 1 << 20
 """The same for large states."""
-_AHEAD = 1
-"""Scripts that wait behind the one that the store executes."""
 
 
 class Restore:
@@ -38,7 +33,6 @@ class Restore:
         self._send = send
         self._rebuild = rebuild
         self._keys = keys
-        self._under_way: deque[Future[None]] = deque()
 
     def run(self, snapshot: Snapshot, offset: int, log_end: int, now_ms: int) -> None:
         """Writes the filter, the states and, last of all, the offset. Afterwards the partition is incomplete.
@@ -51,51 +45,42 @@ class Restore:
         index = checkpoint.duplicates_index
         if index is not None:
             # The index first: it is how the next owner finds the buckets if this one does not get to the end.
-            self._next([], DuplicateWrite({}, [], index))
+            self._write([], now_ms, DuplicateWrite({}, [], index))
             for minute, data in snapshot.buckets():
-                self._next([], DuplicateWrite({minute: data}, [], index))
+                self._write([], now_ms, DuplicateWrite({minute: data}, [], index))
         # Closed whatever happens: a database connection in the middle of a query cannot end its transaction.
         with closing(snapshot.states(now_ms, self._keys)) as parts:
             for part in parts:
-                for writes in _small(self._writes(part, log_end, now_ms)):
-                    self._next(writes)
+                for states in _small(part):
+                    self._check(states, log_end)
+                    self._write(states, now_ms)
                 self._rebuild.restored(len(part))
-        self._settle()
-        self._send(lambda: self._fence.prepare([], move_to=offset, complete=False)).result()
+        self._send(self._fence.prepare([], move_to=offset, complete=False))
 
-    def _writes(self, states: Sequence[StoredState], log_end: int, now_ms: int) -> list[EntityWrite]:
-        keys, _, expiries, blobs = zip(*states, strict=True)
-        offsets, _ = self._layout.peek(blobs)
+    def _check(self, states: Sequence[StoredState], log_end: int) -> None:
+        offsets, _ = self._layout.peek([state.blob for state in states])
         if int(offsets.max()) > log_end:
             raise SourceTruncated(
                 f"the checkpoint holds events up to offset {int(offsets.max())}, but the topic ends at {log_end}"
             )
-        ttls_ms = (None if at is None else max(1, at - now_ms) for at in expiries)
-        return list(map(EntityWrite._make, zip(keys, blobs, repeat(True), map(len, blobs), ttls_ms)))
 
-    def _next(self, writes: list[EntityWrite], duplicates: DuplicateWrite | None = None) -> None:
-        """Scripts are on their way while the states of the next are read."""
-        self._settle(_AHEAD)
-        before = self._under_way[-1] if self._under_way else None
-
-        def script() -> Script:
-            if before is not None:
-                before.result()  # it is done, since one thread sends all in order; what ended it ends this one too
-            return self._fence.prepare(writes, duplicates=duplicates)
-
-        self._under_way.append(self._send(script))
-
-    def _settle(self, left: int = 0) -> None:
-        while len(self._under_way) > left:
-            self._under_way.popleft().result()
+    def _write(self, states: Sequence[StoredState], now_ms: int, duplicates: DuplicateWrite | None = None) -> None:
+        ending = [
+            EntityWrite(key, blob, True, len(blob), max(1, at - now_ms))
+            for key, _, at, blob in states
+            if at is not None
+        ]
+        lasting = [state for state in states if state.expires_ms is None] if ending else states
+        columns = [state.key for state in lasting], [state.blob for state in lasting]
+        self._send(self._fence.prepare(ending, duplicates=duplicates, lasting=columns))
 
 
-def _small(writes: list[EntityWrite]) -> Iterator[list[EntityWrite]]:
+def _small(states: Sequence[StoredState]) -> Iterator[Sequence[StoredState]]:
     """Parts of at most _BYTES, or of one state."""
     begin, size = 0, 0
-    for i, write in enumerate(writes):
-        size += write.length
+    for i, state in enumerate(states):
+        size += len(state.blob)
         if size > _BYTES and i > begin:
-            yield writes[begin:i]
-            begin, size = i, write.length
-    yield writes[begin:]
+            yield states[begin:i]
+            begin, size = i, len(state.blob)
+    yield states[begin:]

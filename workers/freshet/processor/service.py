@@ -49,6 +49,8 @@ _REVOKE_MS = 3_000
 _COMMIT_MS = 1_000
 _CLOCK_STEP_MS = 1_000
 """Smaller steps back only make a wait that much longer."""
+_REBUILT_AT_ONCE = 3
+"""Partitions: each waits for its database or its store for two thirds of the time."""
 _COLLECT_AFTER = 100_000
 """Objects between two looks for cycles, of which there are hardly any: at the default of 700 they cost a twentieth."""
 _SWITCH_SECONDS = 0.0005
@@ -103,7 +105,7 @@ class Processor:
         self._producer: Producer = kafka.producer(settings.kafka, featureset.source.partitioner)
         self._consumer: Consumer = kafka.consumer(settings.kafka, group)
         self._source = SourceWatch(kafka.admin(settings.kafka), featureset.source)
-        self._rebuilds = ThreadPoolExecutor(1, "rebuild")
+        self._rebuilds = ThreadPoolExecutor(_REBUILT_AT_ONCE, "rebuild")
         self._reads = ThreadPoolExecutor(1, "history")
         self._takeovers = self._make_takeovers()
         self._assignment = Assignment(

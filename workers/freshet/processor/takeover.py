@@ -55,6 +55,8 @@ class Taking:
     """Where Kafka's log ended: where the partition may stand while it is not consumed."""
     dropped: Event = field(default_factory=Event)
     """Set when the partition is not ours any more."""
+    decided: Event = field(default_factory=Event)
+    """Set when it is ready, or when it is known that this takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ class Takeovers:
         *,
         skip_gaps: bool,
     ) -> None:
-        """`io` is where scripts are sent; `rebuilds` has one thread: partitions are rebuilt one after another.
+        """`io` is where scripts of partitions that are ready are sent. `rebuilds` has as many threads as partitions are
+        rebuilt at the same time: while one waits for the store or for rows, another has something to do.
 
         `horizon` looks up `LogBounds.horizon` of a partition.
         """
@@ -119,16 +122,16 @@ class Takeovers:
             taking.begun.set_result(self._settle(taking, claimed, log))
         else:
             taking.begun = self._rebuilds.submit(self._settle, taking, claimed, log)
-            self._wait_a_moment(taking.begun)
+            taking.begun.add_done_callback(lambda _: taking.decided.set())
+            self._wait_a_moment(taking)
         return taking
 
-    def _wait_a_moment(self, begun: Future[Begun]) -> None:
+    def _wait_a_moment(self, taking: Taking) -> None:
         """Mostly there is nothing to bring back: then consuming can begin at the right place at once, too."""
         if self._long is None or self._long.done():
-            try:
-                begun.exception(_MOMENT_SECONDS)
-            except TimeoutError:
-                self._long = begun
+            taking.decided.wait(_MOMENT_SECONDS)
+            if not taking.begun.done():
+                self._long = taking.begun
 
     def _settle(self, taking: Taking, claimed: Takeover, log: _Log) -> Begun:
         taking.rebuild.waits_for = "the history database" if self._history else None
@@ -146,17 +149,17 @@ class Takeovers:
             building = False if claimed.created else None
             if claimed.created:
                 kafka_from = found.offset if found.history_until is None else found.history_until
-                self._io.submit(taking.owner.fence.note_beginning, found.offset, kafka_from).result()
-            fence = taking.owner.fence
-            self._send(taking, lambda: fence.prepare([], move_to=found.offset, complete=building)).result()
+                taking.owner.fence.note_beginning(found.offset, kafka_from)
+            self._send(taking, taking.owner.fence.prepare([], move_to=found.offset, complete=building))
         self._io.submit(taking.owner.start, index, log.bounds.end).result()
         return Begun(taking.owner, self._backlog(taking, found, log), found.lost)
 
-    def _send(self, taking: Taking, script: Callable[[], Script]) -> Future[None]:
+    @staticmethod
+    def _send(taking: Taking, script: Script) -> None:
+        """From the thread that rebuilds: until the partition is ready nobody else uses its fence."""
         if taking.dropped.is_set():
             raise Refused(f"partition {taking.owner.partition} was given to another processor")
-        fence = taking.owner.fence
-        return self._io.submit(lambda: fence.send(script()))
+        taking.owner.fence.send(script)
 
     def _known(self, partition: int, claimed: Takeover, log: _Log) -> tuple[Checkpoint | None, Recorded | None]:
         """The checkpoint and the event log of this topic.
@@ -191,6 +194,7 @@ class Takeovers:
 
     def _restore(self, taking: Taking, checkpoint: Checkpoint, offset: int, log_end: int) -> None:
         assert self._history is not None
+        taking.decided.set()
         states = States(self._history.url)
         with states.snapshot(self._history.revision, taking.owner.partition) as snapshot:
             if snapshot is None or snapshot.checkpoint != checkpoint:

@@ -181,11 +181,13 @@ class PartitionFence:
         complete: bool | None = None,
         duplicates: DuplicateWrite | None = None,
         gone: Sequence[str] = (),
+        lasting: tuple[Sequence[str], Sequence[bytes]] = ((), ()),
     ) -> Script:
         """The next step; it expects what the one prepared before leaves. Raises Refused if there is no owner.
 
         `move_to` and `complete` belong to the last step of a flush: then all events below are in the states. Giving
-        `complete` also ends restoring. `gone` are entities whose states are to be deleted with it.
+        `complete` also ends restoring. `gone` are entities whose states are to be deleted with it. `lasting` are keys
+        and blobs of further states, each written whole and for ever: for those who write very many.
         """
         if self._stored is None:
             raise self._lost("is not owned")
@@ -198,7 +200,7 @@ class PartitionFence:
         if complete is not None:
             after = after._replace(complete=complete, restoring=False)
         self._prepared = after
-        keys, args = self._operands(writes, duplicates, gone)
+        keys, args = self._operands(writes, duplicates, gone, lasting)
         expected, left = before.encode(), after.encode()
         return Script(expected, left, (self._progress_key, *keys), (expected, left, *args))
 
@@ -280,16 +282,22 @@ class PartitionFence:
         return index, [naming.duplicates_bucket_key(self._tag, minute) for minute in minutes]
 
     def _operands(
-        self, writes: Sequence[EntityWrite], duplicates: DuplicateWrite | None, gone: Sequence[str]
+        self,
+        writes: Sequence[EntityWrite],
+        duplicates: DuplicateWrite | None,
+        gone: Sequence[str],
+        lasting: tuple[Sequence[str], Sequence[bytes]],
     ) -> tuple[list[str], list[bytes | int]]:
         """Keys and arguments of `write.lua` after the two of progress."""
         prefix = naming.entity_key(self._tag, "")
         stay = [w for w in writes if w.whole and not w.ttl_ms]
         ending = [w for w in writes if w.whole and w.ttl_ms]
         fronts = [w for w in writes if not w.whole]
-        keys = [prefix + w.key for w in (*stay, *ending, *fronts)]
+        keys = [prefix + key for key in lasting[0]]
+        keys += [prefix + w.key for w in (*stay, *ending, *fronts)]
         appended = len(duplicates.append) if duplicates else -1
-        args: list[bytes | int] = [len(stay), len(ending), len(fronts), appended, *(w.blob for w in stay)]
+        args: list[bytes | int] = [len(lasting[0]) + len(stay), len(ending), len(fronts), appended, *lasting[1]]
+        args += [w.blob for w in stay]
         for w in ending:
             args += (w.ttl_ms or 0, w.blob)
         for w in fronts:
