@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from itertools import cycle, islice
+from itertools import cycle
 
 import redis
 
@@ -23,6 +23,7 @@ from freshet.dev.servers import EmbeddedPostgres
 from freshet.engine.duplicates import DuplicateFilter
 from freshet.processor.partition import Compiled
 from freshet.spec import naming
+from freshet.spec.definition import Source
 from freshet.spec.partitioning import partition_of
 from freshet.stores import kafka
 from freshet.stores.fence import Progress
@@ -74,7 +75,7 @@ def _tags(running: Stack) -> list[str]:
 
 def _flush(running: Stack) -> None:
     with redis.Redis.from_url(running.valkey.url) as store:
-        store.flushall()
+        store.flushall(asynchronous=False)  # what the server frees afterwards is no part of restoring
 
 
 def _complete(running: Stack, seconds: float = 300) -> None:
@@ -126,11 +127,20 @@ def _checkpoint(running: Stack, url: str, blobs: list[bytes]) -> None:
             'COPY entity_states (owner, partition, entity, "offset", state) FROM STDIN (FORMAT BINARY)'
         ) as copy:
             copy.set_types(["text", "int4", "text", "int8", "bytea"])
-            for n, blob in enumerate(islice(cycle(blobs), STATES)):
-                key = f"customer_{n:08d}"
-                copy.write_row((owner, partition_of(key, len(ends), fs.source.partitioner), key, 1, blob))
+            # A partition after another, as a recorder writes them.
+            for p, keys in enumerate(_keys_of(fs.source)):
+                for key, blob in zip(keys, cycle(blobs), strict=False):
+                    copy.write_row((owner, p, key, 1, blob))
     with connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE entity_states")
+
+
+def _keys_of(source: Source) -> list[list[str]]:
+    found: list[list[str]] = [[] for _ in range(source.partitions)]
+    for n in range(STATES):
+        key = f"customer_{n:08d}"
+        found[partition_of(key, source.partitions, source.partitioner)].append(key)
+    return found
 
 
 def _read_alone(running: Stack, url: str) -> float:
