@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from freshet.engine.decode import EventDecoder
 from freshet.engine.events import EventBatch
+from freshet.spec.expr.tree import Type
 from tests.unit.engine.test_decode import DEFINITION, NOW
 
 DECODER = EventDecoder(DEFINITION)
@@ -80,6 +82,15 @@ def test_bulk_is_one_by_one(values: list[bytes | None]) -> None:
     for column in batch.fields.values():
         if column.values.dtype == np.float64:
             assert np.isfinite(column.values).all()
+
+
+@given(VALUES)
+def test_one_event_alone_is_judged_as_among_others(value: bytes | None) -> None:
+    fields = tuple(field for field in DEFINITION.fields if field.type is not Type.INTEGER)
+    decoder = EventDecoder(replace(DEFINITION, fields=fields))
+    alone, two = decoder.judge([value], NOW), decoder.judge([value, value], NOW)
+    assert (two.positions, two.keys) == ([0, 1] if alone.positions else [], 2 * alone.keys)
+    assert two.rejected[:1] == alone.rejected
 
 
 @given(VALUES)

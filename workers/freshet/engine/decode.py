@@ -63,6 +63,7 @@ class EventDecoder:
         leaves = list(leaves_of(tree))
         self._key = next(leaf for leaf in leaves if leaf.is_key)
         self._time = next(leaf for leaf in leaves if leaf.is_timestamp)
+        self._get_key, self._get_time = self._shape.getter(self._key), self._shape.getter(self._time)
         self._event_id = next(leaf for leaf in leaves if leaf.is_event_id)
         self._readers = [(leaf, reader) for leaf in leaves for reader in leaf.fields]
         self._whole = [leaf for leaf in leaves if any(f.type is Type.INTEGER for f in leaf.fields)]
@@ -94,7 +95,23 @@ class EventDecoder:
 
     def judge(self, values: Sequence[bytes | None], now_ms: int) -> Judged:
         """Which of the events `decode` would accept if the broker stamped them all with `now_ms`. Never raises."""
+        if len(values) == 1 and (key := self._plainly_good(values[0], now_ms)) is not None:
+            return Judged([0], [key])
         return self._rows(values, np.full(len(values), now_ms, np.int64)).judged
+
+    def _plainly_good(self, value: bytes | None, now_ms: int) -> str | None:
+        """The key of an event of the usual kind, which `_rows` accepts too; for one event columns cost three times as
+        much."""
+        if self._whole or not is_plain((value,)):
+            return None
+        try:
+            event = self._decode(value)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return None
+        (key,), given = _key_texts([self._get_key(event)]), self._get_time(event)
+        t_ms = int(_times([given])[0])
+        good = not _any_odd_key([key]) and 0 <= t_ms <= now_ms + self._skew_ms
+        return key if good else None
 
     def examine(self, value: bytes, now_ms: int) -> Rejected | None:
         """Why `decode` would leave out this event; None if it would not."""

@@ -147,6 +147,10 @@ class Shape:
         self.nothing: Any = None if any(leaf.required for leaf in leaves_of(tree)) else self.struct()
         """What stands for an absent object, where one may be absent."""
 
+    def getter(self, leaf: Leaf) -> operator.attrgetter[Any]:
+        """What takes the value of a leaf that is not inside of an object out of a struct."""
+        return next(get for get, part in self._parts if part is leaf)
+
     def columns(self, structs: list[Any]) -> dict[int, list[Any]]:
         """The values of each leaf, by its slot; null where the value, or an object around it, is absent or null."""
         found: dict[int, list[Any]] = {}

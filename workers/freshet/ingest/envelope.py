@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -23,7 +24,12 @@ _ABSENT = (b"null", b'""')
 def received_at(now_ms: int) -> bytes:
     """The moment as JSON text, RFC 3339 in UTC."""
     seconds, ms = divmod(now_ms, 1000)
-    return f'"{time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))}.{ms:03d}Z"'.encode()
+    return b'"%b.%03dZ"' % (_second(seconds), ms)
+
+
+@lru_cache(2)
+def _second(seconds: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode()
 
 
 class Envelope:
