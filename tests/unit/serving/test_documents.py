@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from freshet.engine.column import Column
 from freshet.engine.reader import Vectors
 from freshet.engine.vectors import feature_rows, from_rows
-from freshet.serving.documents import PartTexts, document, single_document, window_bounds
-from freshet.serving.selection import Selector
+from freshet.serving.documents import Block, Documents, PartTexts, single_document, window_bounds
+from freshet.serving.selection import Selection, Selector
 from freshet.serving.timestamps import rfc3339
 from freshet.serving.values import texts
 from freshet.spec.definition import Window
@@ -25,7 +25,9 @@ from tests.unit.spec.manifests import with_features
 Q = 1_800_000_000_123
 CATALOGUE = catalogue(ACTIVITY)
 SERVED = CATALOGUE.find("user-activity")
-PART = Selector(CATALOGUE).from_query(b"", None).parts[0]
+SELECTION = Selector(CATALOGUE).from_query(b"", None)
+BOUNDED = Selector(CATALOGUE).from_query(b"bounds=true", None)
+PART = SELECTION.parts[0]
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 BY_TYPE = {
@@ -53,24 +55,31 @@ def vectors(draw: st.DrawFn) -> Vectors:
     return Vectors(q, q, q, found, 0)
 
 
+def one(block: Block, row: int, selection: Selection, key: str = "a") -> dict[str, Any]:
+    documents = Documents(selection)
+    documents.add(key, [(block, row)])
+    found: dict[str, Any] = json.loads(documents.text())
+    return found
+
+
 @given(vectors(), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_a_document_says_what_the_rows_say(some: Vectors, key: str) -> None:
-    rendered = PartTexts(PART, some)
+    block = Block(some)
     for row, expected in enumerate(feature_rows(some, SERVED.definition)):
-        found = json.loads(document(b'"user_id"', key, [rendered.members(row, False)]))
+        found = one(block, row, SELECTION, key)
         at = rfc3339(int(some.q_ms[row]))
         assert found == {
             "user_id": key,
             "features": {name: {"value": value, "computed_at": at} for name, value in expected.items()},
         }
-        first = json.loads(single_document(b'"user_id"', key, rendered.single(row, False)))
+        first = json.loads(single_document("user_id", key, block.texts(PART).single(row, False)))
         name = PART.labels[0]
         assert first == {"user_id": key, "feature": name, "value": expected[name], "computed_at": at}
 
 
 @given(vectors())
 def test_bounds_are_those_of_the_design(some: Vectors) -> None:
-    found = json.loads(b"{%b}" % PartTexts(PART, some).members(0, True))
+    found = one(Block(some), 0, BOUNDED)["features"]
     q = int(some.q_ms[0])
     window = SERVED.definition.windows[0]
     edge = (q - window.length_ms) // window.hop_ms * window.hop_ms
@@ -80,12 +89,17 @@ def test_bounds_are_those_of_the_design(some: Vectors) -> None:
 
 def test_doubles_keep_their_point_and_integers_have_none() -> None:
     assert texts([[1.0, -0.0, 0.1], [3, 2**62, None]], [Type.DOUBLE, Type.INTEGER]) == [
-        b"1.0",
-        b"-0.0",
-        b"0.1",
-        b"3",
-        b"4611686018427387904",
-        b"null",
+        *(b"1.0", b"3"),
+        *(b"-0.0", b"4611686018427387904"),
+        *(b"0.1", b"null"),
+    ]
+
+
+def test_texts_stand_in_their_rows_though_they_are_made_one_by_one() -> None:
+    columns: list[list[Any]] = [["a,b", None], [1, 2], [[1.0, "x,y"], []]]
+    assert texts(columns, [Type.TEXT, Type.INTEGER, Type.LIST]) == [
+        *(b'"a,b"', b"1", b'[1.0,"x,y"]'),
+        *(b"null", b"2", b"[]"),
     ]
 
 
@@ -96,6 +110,24 @@ def test_recorded_rows_come_back_as_they_were(some: Vectors) -> None:
     assert feature_rows(found, SERVED.definition) == rows
     assert PartTexts(PART, found)._texts == PartTexts(PART, some)._texts
     assert (found.q_ms.tolist(), found.offset.tolist()) == (some.q_ms.tolist(), some.offset.tolist())
+
+
+@given(st.lists(vectors(), min_size=2, max_size=2), st.lists(st.sampled_from(["a", "b", "error"]), max_size=5))
+def test_many_documents_are_each_what_it_is_alone(some: list[Vectors], asked: list[str]) -> None:
+    """Of blocks with different read times, one of them of recorded values, and with errors among them."""
+    blocks = {"a": Block(some[0]), "b": Block(some[1], stale=True)}
+    documents = Documents(SELECTION, b"[", b",")
+    for name in ["a", *asked]:
+        if name == "error":
+            documents.add_error(name, {"code": "gone"})
+        else:
+            documents.add(name, [(blocks[name], 0)])
+    expected = [
+        {"user_id": name, "error": {"code": "gone"}} if name == "error" else one(blocks[name], 0, SELECTION, name)
+        for name in ["a", *asked]
+    ]
+    assert json.loads(documents.text(b"]")) == expected
+    assert [found.get("stale", False) for found in expected] == [name == "b" for name in ["a", *asked]]
 
 
 def test_recorded_lists_come_back_as_lists() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.requests import Request
-from starlette.types import Message
 
 from freshet.serving import batch, bodies, describe, feast, keys
 from freshet.serving.catalogue import Catalogue
@@ -62,6 +61,23 @@ def test_bodies_that_are_no_object(body: bytes) -> None:
     with pytest.raises(Problem) as caught:
         bodies.decode(body)
     assert caught.value.status == 400
+
+
+@given(
+    st.lists(
+        st.text(max_size=4) | st.sampled_from(["x" * 129, "x" * 512, "x" * 513, "a\0b"]) | st.integers() | st.none()
+    )
+)
+def test_a_list_of_keys_is_what_each_of_them_is(values: list[Any]) -> None:
+    def outcome(read: Callable[[], list[str]]) -> tuple[str, object]:
+        try:
+            return "read", read()
+        except Problem as problem:
+            return "refused", problem.message
+
+    assert outcome(lambda: keys.all_from_json(values, "entities")) == outcome(
+        lambda: [keys.from_json(value, f"entities[{index}]") for index, value in enumerate(values)]
+    )
 
 
 def test_a_batch() -> None:
@@ -210,10 +226,10 @@ def test_a_catalogue_refuses_what_it_cannot_tell_apart() -> None:
 def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
 
-    async def nothing_more() -> Message:
+    async def nothing_more() -> dict[str, Any]:
         await asyncio.sleep(5)
         return {"type": "http.request", "body": b"", "more_body": True}
 
     with pytest.raises(Problem) as caught:
-        asyncio.run(bodies.read(Request({"type": "http"}, nothing_more)))
+        asyncio.run(bodies.read(nothing_more))
     assert (caught.value.status, caught.value.headers()) == (408, {"connection": "close"})

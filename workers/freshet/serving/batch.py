@@ -12,10 +12,9 @@ from typing import Any
 
 import msgspec
 
-from freshet.engine.vectors import plain
 from freshet.serving import keys
 from freshet.serving.catalogue import Served
-from freshet.serving.documents import STALE, PartTexts, window_bounds
+from freshet.serving.documents import Block, Documents, window_bounds
 from freshet.serving.problems import Problem, invalid, near, shown
 from freshet.serving.reads import Answers, Reads
 from freshet.serving.recall import Recall
@@ -67,7 +66,7 @@ def _entities(given: object) -> list[str]:
         raise invalid("bad_field", "entities: a list of at least one entity key is required")
     if len(given) > MAX_ENTITIES:
         raise invalid("too_many_entities", f"entities: {len(given)} given, at most {MAX_ENTITIES} at a time")
-    return [keys.from_json(value, f"entities[{index}]") for index, value in enumerate(given)]
+    return keys.all_from_json(given, "entities")
 
 
 async def answer(batch: Batch, reads: Reads, recall: Recall | None = None) -> bytes:
@@ -76,38 +75,23 @@ async def answer(batch: Batch, reads: Reads, recall: Recall | None = None) -> by
     answers = await reads.read({part.served: distinct for part in batch.selection.parts})
     if recall is not None:
         await recall.recall(answers)
-    problems = {key: problem for key in distinct if (problem := _problem(batch.selection, answers, key))}
+    problems: dict[str, Problem] = {}
+    for found in reversed(answers.values()):  # of two problems of a key the first FeatureSet's is told
+        problems |= found.problems
     if len(problems) == len(distinct):
-        raise next(iter(problems.values()))
+        raise problems[distinct[0]]
     return (_columns if batch.columns else _rows)(batch, answers, problems)
 
 
-def _problem(selection: Selection, answers: Mapping[Served, Answers], key: str) -> Problem | None:
-    found = (answers[part.served].problems.get(key) for part in selection.parts)
-    return next((problem for problem in found if problem), None)
-
-
 def _rows(batch: Batch, answers: Mapping[Served, Answers], problems: Mapping[str, Problem]) -> bytes:
-    selection = batch.selection
-    texts = {
-        (part, index): PartTexts(part, vectors, index in answers[part.served].stale)
-        for part in selection.parts
-        for index, vectors in enumerate(answers[part.served].vectors)
-    }
-    name = msgspec.json.encode(selection.key)
-    rows = []
+    found = [answers[part.served].rows for part in batch.selection.parts]
+    documents = Documents(batch.selection, b'{"results":[', b",")
     for key in batch.entities:
         if key in problems:
-            said = b'"error":' + msgspec.json.encode(problems[key].error())
+            documents.add_error(key, problems[key].error())
         else:
-            members = []
-            for part in selection.parts:
-                index, row = answers[part.served].rows[key]
-                members.append(texts[part, index].members(row, selection.bounds))
-            stale = any(answers[part.served].is_stale(key) for part in selection.parts)
-            said = b'"features":{%b}%b' % (b",".join(members), STALE if stale else b"")
-        rows.append(b"{%b:%b,%b}" % (name, msgspec.json.encode(key), said))
-    return b'{"results":[%b]}' % b",".join(rows)
+            documents.add(key, [rows[key] for rows in found])
+    return documents.text(b"]}")
 
 
 def _columns(batch: Batch, answers: Mapping[Served, Answers], problems: Mapping[str, Problem]) -> bytes:
@@ -119,12 +103,12 @@ def _columns(batch: Batch, answers: Mapping[Served, Answers], problems: Mapping[
     for part in batch.selection.parts:
         found = answers[part.served]
         places = [None if key in problems else found.rows[key] for key in batch.entities]
-        features.update(column_values(part, found, places))
-        times = [int(found.vectors[place[0]].q_ms[place[1]]) if place else None for place in places]
+        features.update(column_values(part, places))
+        times = [int(place[0].vectors.q_ms[place[1]]) if place else None for place in places]
         computed_at[part.served.name] = [None if q_ms is None else rfc3339(q_ms) for q_ms in times]
         windows.update(_windows(part, times))
-        if found.stale:
-            marks = [key not in problems and found.is_stale(key) for key in batch.entities]
+        marks = [place is not None and place[0].stale for place in places]
+        if any(marks):
             stale[part.served.name] = marks
     said: dict[str, Any] = {batch.selection.key: batch.entities, "features": features, "computed_at": computed_at}
     if batch.selection.bounds:
@@ -151,11 +135,10 @@ def _windows(part: Part, times: Sequence[int | None]) -> dict[str, Any]:
     return found
 
 
-def column_values(part: Part, found: Answers, places: Sequence[tuple[int, int] | None]) -> dict[str, list[Any]]:
+def column_values(part: Part, places: Sequence[tuple[Block, int] | None]) -> dict[str, list[Any]]:
     """Plain values of each of the part's features at some places, by label; None where there is no place."""
     columns = {}
     for name, label in zip(part.names, part.labels, strict=True):
         kind = part.served.features[name].type
-        lists = [plain(vectors.columns[name], kind) for vectors in found.vectors]
-        columns[label] = [None if place is None else lists[place[0]][place[1]] for place in places]
+        columns[label] = [None if place is None else place[0].column(name, kind)[place[1]] for place in places]
     return columns

@@ -7,7 +7,7 @@ state. What is served is at most `max_age_ms` behind the store.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from freshet.serving.catalogue import Served
@@ -32,28 +32,40 @@ class AgingCache(Generic[Kept]):
         return len(self._entries)
 
     def now(self) -> float:
-        """A time for `get` and `put`, in seconds: read once for many of them."""
+        """A time for `get_all` and `put_all`, in seconds: read once for many of them."""
         return self._clock()
 
-    def get(self, place: tuple[Served, str], now: float) -> tuple[Kept] | None:
-        """What was kept, in a tuple of one, or None if it is not known or too old."""
-        entry = self._entries.get(place)
-        if entry is None or now - entry[0] > self._max_age:
-            return None
-        return (entry[1],)
+    def get_all(self, served: Served, keys: Iterable[str], now: float) -> tuple[dict[str, Kept], list[str]]:
+        """What was kept of these keys, and which are not known or too old."""
+        found: dict[str, Kept] = {}
+        missing = []
+        get, after = self._entries.get, now - self._max_age
+        for key in keys:
+            entry = get((served, key))
+            if entry is None or entry[0] < after:
+                missing.append(key)
+            else:
+                found[key] = entry[1]
+        return found, missing
 
-    def put(self, place: tuple[Served, str], found: Kept, asked: float) -> None:
+    def put_all(self, found: Iterable[tuple[tuple[Served, str], Kept]], asked: float) -> None:
         """Keep what was found; `asked` is when the store was asked, so that the age counts from there."""
         if not self._max_entries:
             return
-        self._entries.pop(place, None)
-        self._entries[place] = (asked, found)
+        entries = self._entries
+        for place, kept in found:
+            if place in entries:
+                del entries[place]
+            entries[place] = (asked, kept)
         self._drop_old(asked)
 
     def _drop_old(self, now: float) -> None:
         """The entries stand in the order of their age, so looking at the first ones is enough."""
-        while self._entries:
-            oldest = next(iter(self._entries))
-            if len(self._entries) <= self._max_entries and now - self._entries[oldest][0] <= self._max_age:
-                return
-            del self._entries[oldest]
+        too_many = len(self._entries) - self._max_entries
+        old: list[tuple[Served, str]] = []
+        for place, (asked, _) in self._entries.items():
+            if len(old) >= too_many and now - asked <= self._max_age:
+                break
+            old.append(place)
+        for place in old:
+            del self._entries[place]

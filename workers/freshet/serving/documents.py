@@ -1,23 +1,25 @@
-"""JSON documents of single entities, put together from prepared fragments.
+"""JSON documents of entities, put together from prepared fragments.
 
 Around its values a document differs between entities only in the key and in `computed_at`, and all entities of
 a vector are read at the same or nearly the same time. So the text between the values is made once for a read
-time, window bounds included, and a document is one `join`.
+time, window bounds included, and an answer, of however many entities, is one `join`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from freshet.engine.reader import Vectors
 from freshet.engine.vectors import plain
-from freshet.serving.selection import Part
+from freshet.serving.selection import Part, Selection
 from freshet.serving.timestamps import rfc3339
 from freshet.serving.values import texts
 from freshet.spec.definition import AggregateFeature, Window
+from freshet.spec.expr.tree import Type
 
 _encode = msgspec.json.Encoder().encode
 
@@ -38,41 +40,70 @@ class PartTexts:
         kinds = [part.served.features[name].type for name in part.names]
         columns = [plain(vectors.columns[name], kind) for name, kind in zip(part.names, kinds, strict=True)]
         self._texts = texts(columns, kinds)
-        self._size = len(vectors.q_ms)
+        self._width = len(columns)
         self._q_ms: list[int] = vectors.q_ms.tolist()
         self._part = part
         self.stale = stale
-        self._between: dict[tuple[int, bool], list[bytes | None]] = {}
+        self._between: dict[tuple[int, bool], list[bytes]] = {}
 
-    def members(self, row: int, bounds: bool) -> bytes:
-        """`"name":{"value":…,"computed_at":…},…` of one entity, without braces around it."""
+    def values(self, row: int) -> list[bytes]:
+        """The value of each feature of one entity."""
+        return self._texts[row * self._width : (row + 1) * self._width]
+
+    def between(self, row: int, bounds: bool) -> list[bytes]:
+        """What stands before the first, between and after these values: one more than they are.
+
+        With them it is `"name":{"value":…,"computed_at":…},…`, without braces around it.
+        """
         q_ms = self._q_ms[row]
-        between = self._between.get((q_ms, bounds))
-        if between is None:
-            between = self._between[q_ms, bounds] = _between(self._part, q_ms, bounds, self.stale)
-        pieces = between.copy()
-        pieces[1::2] = self._texts[row :: self._size]
-        return b"".join(pieces)  # type: ignore[arg-type]  # the places of the values are filled now
+        found = self._between.get((q_ms, bounds))
+        if found is None:
+            found = self._between[q_ms, bounds] = _between(self._part, q_ms, bounds, self.stale)
+        return found
 
     def single(self, row: int, bounds: bool) -> bytes:
         """`"feature":…,"value":…,"computed_at":…` of one entity: the first feature of the part."""
         label = _encode(self._part.labels[0])
         after = _after(self._part, 0, self._q_ms[row], bounds, self.stale)
-        return b'"feature":%b,"value":%b%b' % (label, self._texts[row], after)
+        return b'"feature":%b,"value":%b%b' % (label, self._texts[row * self._width], after)
 
 
-def _between(part: Part, q_ms: int, bounds: bool, stale: bool) -> list[bytes | None]:
-    """What stands around the values, with None where a value goes."""
-    found: list[bytes | None] = [None] * (2 * len(part.labels) + 1)
+class Block:
+    """Vectors that were computed together, with their texts and plain columns: made when first needed, for all answers
+    that use them."""
+
+    __slots__ = ("_columns", "_texts", "stale", "vectors")
+
+    def __init__(self, vectors: Vectors, stale: bool = False) -> None:
+        """`stale`: they are recorded ones."""
+        self.vectors = vectors
+        self.stale = stale
+        self._texts: dict[Part, PartTexts] = {}
+        self._columns: dict[str, list[Any]] = {}
+
+    def texts(self, part: Part) -> PartTexts:
+        """The features of a part."""
+        found = self._texts.get(part)
+        if found is None:
+            found = self._texts[part] = PartTexts(part, self.vectors, self.stale)
+        return found
+
+    def column(self, name: str, kind: Type) -> list[Any]:
+        """The plain values of one feature, a row an entity."""
+        found = self._columns.get(name)
+        if found is None:
+            found = self._columns[name] = plain(self.vectors.columns[name], kind)
+        return found
+
+
+def _between(part: Part, q_ms: int, bounds: bool, stale: bool) -> list[bytes]:
     begins = _begins(part)
-    found[0] = begins[0]
     if bounds:
         ends = [_after(part, index, q_ms, bounds, stale) + b"}" for index in range(len(begins))]
-        found[2::2] = [end + b"," + begin for end, begin in zip(ends, begins[1:], strict=False)] + [ends[-1]]
     else:
-        end = _computed(q_ms, stale) + b"}"
-        found[2::2] = [end + b"," + begin for begin in begins[1:]] + [end]
-    return found
+        ends = [_computed(q_ms, stale) + b"}"] * len(begins)
+    inner = [end + b"," + begin for end, begin in zip(ends, begins[1:], strict=False)]
+    return [begins[0], *inner, ends[-1]]
 
 
 @lru_cache(1024)
@@ -94,11 +125,54 @@ def _after(part: Part, index: int, q_ms: int, bounds: bool, stale: bool) -> byte
     return after
 
 
-def document(key_name: bytes, key: str, members: Sequence[bytes], stale: bool = False) -> bytes:
-    """The answer of `GET /features/{entity}`; `key_name` is JSON text, `stale` whether any of its values is."""
-    return b'{%b:%b,"features":{%b}%b}' % (key_name, _encode(key), b",".join(members), STALE if stale else b"")
+class Documents:
+    """Documents one after another, with what stands before the first and after the last of them.
+
+    Kept as two lists that alternate, values and what is between them: strided copies then bring them together, and
+    nothing is done in Python for each value.
+    """
+
+    def __init__(self, selection: Selection, before: bytes = b"", between: bytes = b"") -> None:
+        self._selection = selection
+        self._head = b"{%b:" % _encode(selection.key)
+        self._next = before
+        """What stands before the next document."""
+        self._separator = between
+        self._values: list[bytes] = []
+        self._between: list[bytes] = []
+
+    def add(self, key: str, places: Sequence[tuple[Block, int]]) -> None:
+        """The features of an entity; `places` is where the values of each part stand."""
+        lead = b'%b%b%b,"features":{' % (self._next, self._head, _encode(key))
+        stale = False
+        for part, (block, row) in zip(self._selection.parts, places, strict=True):
+            texts = block.texts(part)
+            self._values.append(lead)
+            self._values += texts.values(row)
+            self._between += texts.between(row, self._selection.bounds)
+            stale = stale or block.stale
+            lead = b","
+        self._end(b"}%b}" % STALE if stale else b"}}")
+
+    def add_error(self, key: str, error: object) -> None:
+        """Why an entity has no features."""
+        self._values.append(b'%b%b%b,"error":' % (self._next, self._head, _encode(key)))
+        self._between.append(_encode(error))
+        self._end(b"}")
+
+    def _end(self, end: bytes) -> None:
+        self._next = end + self._separator
+        self._last = end
+
+    def text(self, after: bytes = b"") -> bytes:
+        """The whole."""
+        pieces = [b""] * (2 * len(self._values) + 1)
+        pieces[:-1:2] = self._values
+        pieces[1::2] = self._between
+        pieces[-1] = self._last + after
+        return b"".join(pieces)
 
 
-def single_document(key_name: bytes, key: str, single: bytes) -> bytes:
+def single_document(key_name: str, key: str, single: bytes) -> bytes:
     """The answer of `GET /features/{entity}/{feature}`."""
-    return b"{%b:%b,%b}" % (key_name, _encode(key), single)
+    return b"{%b:%b,%b}" % (_encode(key_name), _encode(key), single)

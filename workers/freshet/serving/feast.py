@@ -187,10 +187,10 @@ class _View:
     def __init__(self, served: Served, found: Answers, question: Question) -> None:
         names = tuple(dict.fromkeys(c.feature for c in question.columns if c.served is served))
         places = [found.rows[key] for key in question.entities[served.definition.key]]
-        self._values = column_values(Part(served, names, names), found, places)
-        self._known = [bool(found.vectors[index].newest_ms[row] >= 0) for index, row in places]
-        self._stale = [index in found.stale for index, _ in places]
-        self._times = [rfc3339(int(found.vectors[index].q_ms[row])) for index, row in places]
+        self._values = column_values(Part(served, names, names), places)
+        self._known = [bool(block.vectors.newest_ms[row] >= 0) for block, row in places]
+        self._stale = [block.stale for block, _ in places]
+        self._times = [rfc3339(int(block.vectors.q_ms[row])) for block, row in places]
 
     def result(self, feature: str) -> dict[str, Any]:
         values = self._values[feature]

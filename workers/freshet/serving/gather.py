@@ -11,14 +11,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from freshet.serving.catalogue import Served
-from freshet.serving.documents import PartTexts, document, single_document
+from freshet.serving.documents import Documents, single_document
 from freshet.serving.problems import Problem
 from freshet.serving.reads import Answers, Reads
 from freshet.serving.recall import RECALLABLE, Recall
-from freshet.serving.selection import Part, Selection
+from freshet.serving.selection import Selection
 
 MAX_GATHERED = 1000
 """Requests of one read; a longer queue is read in several rounds, so that the first need not wait for the last."""
@@ -83,13 +81,12 @@ class Gatherer:
 
 def _render(batch: list[_Waiting], answers: dict[Served, Answers], but: frozenset[str]) -> list[_Waiting]:
     """Answers all but those whose problem has one of the codes in `but`: they are returned."""
-    rendered = _Rendered(answers)
     later = []
     for waiting in batch:
         if waiting.done.done():
             continue  # its client has gone
         try:
-            waiting.done.set_result(rendered.document(waiting))
+            waiting.done.set_result(_document(waiting, answers))
         except Problem as problem:
             if problem.code in but:
                 later.append(waiting)
@@ -104,40 +101,22 @@ def _fail(batch: list[_Waiting], error: Exception) -> None:
             waiting.done.set_exception(error)
 
 
-class _Rendered:
-    """The texts of each part of each selection, made when first needed."""
-
-    def __init__(self, answers: dict[Served, Answers]) -> None:
-        self._answers = answers
-        self._texts: dict[tuple[Part, int], PartTexts] = {}
-        self._names: dict[str, bytes] = {}
-
-    def document(self, waiting: _Waiting) -> bytes:
-        """Raises Problem if one of the entity's FeatureSets cannot answer."""
-        selection, key = waiting.selection, waiting.key
-        name = self._names.get(selection.key)
-        if name is None:
-            name = self._names[selection.key] = msgspec.json.encode(selection.key)
-        if waiting.single:
-            texts, row = self._place(selection.parts[0], key)
-            return single_document(name, key, texts.single(row, selection.bounds))
-        members, stale = [], False
-        for part in selection.parts:
-            texts, row = self._place(part, key)
-            members.append(texts.members(row, selection.bounds))
-            stale = stale or texts.stale
-        return document(name, key, members, stale)
-
-    def _place(self, part: Part, key: str) -> tuple[PartTexts, int]:
-        answers = self._answers[part.served]
-        problem = answers.problems.get(key)
+def _document(waiting: _Waiting, answers: dict[Served, Answers]) -> bytes:
+    """Raises Problem if one of the entity's FeatureSets cannot answer."""
+    selection, key = waiting.selection, waiting.key
+    places = []
+    for part in selection.parts:
+        found = answers[part.served]
+        problem = found.problems.get(key)
         if problem is not None:
             raise problem
-        index, row = answers.rows[key]
-        found = self._texts.get((part, index))
-        if found is None:
-            found = self._texts[part, index] = PartTexts(part, answers.vectors[index], index in answers.stale)
-        return found, row
+        places.append(found.rows[key])
+    if waiting.single:
+        block, row = places[0]
+        return single_document(selection.key, key, block.texts(selection.parts[0]).single(row, selection.bounds))
+    documents = Documents(selection)
+    documents.add(key, places)
+    return documents.text()
 
 
 def _wanted(batch: Sequence[_Waiting]) -> dict[Served, list[str]]:

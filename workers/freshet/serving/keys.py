@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
 from freshet.serving.problems import Problem, invalid
@@ -28,6 +29,16 @@ def checked(key: str) -> str:
     if "\0" in key:
         raise invalid("bad_key", "the entity key has a NUL character, which no event's key may have")
     return key
+
+
+def all_from_json(values: Sequence[object], where: str) -> list[str]:
+    """The keys of a list. Raises Problem (400)."""
+    texts = [value for value in values if type(value) is str]
+    lengths = set(map(len, texts))
+    usual = len(texts) == len(values) and 0 not in lengths and max(lengths, default=0) <= MAX_KEY_BYTES // 4
+    if usual and "\0" not in "".join(texts):
+        return texts
+    return [from_json(value, f"{where}[{index}]") for index, value in enumerate(values)]
 
 
 def from_json(value: object, where: str) -> str:

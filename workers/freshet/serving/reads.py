@@ -1,4 +1,9 @@
-"""From entity keys to feature vectors: cache, one store round trip, one engine call for each FeatureSet."""
+"""From entity keys to feature vectors: cache, one store round trip, one engine call for each FeatureSet.
+
+Calls whose states are there in the same turn of the event loop are computed together: most of what a computation
+costs, it costs however few entities it is of. Calls that wait at the same time share the round trip to the store
+(`freshet.stores.reader`) and so come to have their states in the same turn.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from freshet.engine.layout import LayoutError
-from freshet.engine.reader import Vectors
 from freshet.runtime.clock import now_ms
 from freshet.serving import measure
 from freshet.serving.cache import AgingCache, State
 from freshet.serving.catalogue import Served, incomplete
+from freshet.serving.documents import Block
 from freshet.serving.problems import Problem, unavailable
 from freshet.stores.reader import Fetched, OnlineReader, Request
 from freshet.stores.redis import StoreDown
@@ -22,18 +28,14 @@ _STORE_DOWN = unavailable("store_down", "the online store does not answer: try a
 
 @dataclass(slots=True)
 class Answers:
-    """Vectors of some entities of one FeatureSet, and why others have none."""
+    """Where the values of some entities of one FeatureSet are, and why others have none."""
 
-    vectors: list[Vectors] = field(default_factory=list)
-    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """key → (index into `vectors`, row). Nearly always one vector; more only after a damaged state."""
+    rows: dict[str, tuple[Block, int]] = field(default_factory=dict)
+    """key → its row of a block. Nearly always one block; more after a damaged state or with recorded values."""
     problems: dict[str, Problem] = field(default_factory=dict)
-    stale: set[int] = field(default_factory=set)
-    """Which of `vectors` are recorded ones, see `recall`."""
 
-    def is_stale(self, key: str) -> bool:
-        """Whether the values of an entity that has some are recorded ones."""
-        return bool(self.stale) and self.rows[key][0] in self.stale
+
+States = dict[Served, dict[str, State]]
 
 
 class Reads:
@@ -52,33 +54,62 @@ class Reads:
         self._cache = cache
         self._cluster = cluster
         self._clock = clock
+        self._ready: list[tuple[States, asyncio.Future[dict[Served, Answers]]]] = []
 
     async def read(self, wanted: Mapping[Served, Sequence[str]]) -> dict[Served, Answers]:
         """Answers for distinct keys of each FeatureSet; a store that is down is a problem of its keys."""
         answers = {served: Answers() for served in wanted}
         states = await self._states(wanted, answers)
-        now_ms = self._clock()
+        computed = await self._together(states)
         for served, known in states.items():
-            if known:
-                self._compute(served, list(known), list(known.values()), now_ms, answers[served])
+            found, mine = computed[served], answers[served]
+            if found.problems:
+                mine.problems.update((key, found.problems[key]) for key in known if key in found.problems)
+                mine.rows = {key: found.rows[key] for key in known if key in found.rows}
+            else:
+                mine.rows = {key: found.rows[key] for key in known}
         return answers
 
-    async def _states(
-        self, wanted: Mapping[Served, Sequence[str]], answers: dict[Served, Answers]
-    ) -> dict[Served, dict[str, State]]:
+    def _together(self, states: States) -> asyncio.Future[dict[Served, Answers]]:
+        """What is computed of these states, and of those of all other calls that are ready in this turn."""
+        loop = asyncio.get_running_loop()
+        if not self._ready:
+            loop.call_soon(self._compute_ready)
+        done: asyncio.Future[dict[Served, Answers]] = loop.create_future()
+        self._ready.append((states, done))
+        return done
+
+    def _compute_ready(self) -> None:
+        ready, self._ready = self._ready, []
+        merged: States = {}
+        for states, _ in ready:
+            for served, known in states.items():
+                merged.setdefault(served, {}).update(known)
+        computed = {served: Answers() for served in merged}
+        failure = None
+        try:
+            now_ms = self._clock()
+            for served, known in merged.items():
+                if known:
+                    self._compute(served, list(known), list(known.values()), now_ms, computed[served])
+        except Exception as error:  # whatever it is, the callers get it
+            failure = error
+        for _, done in ready:
+            if done.done():  # its caller was cancelled
+                continue
+            if failure is None:
+                done.set_result(computed)
+            else:
+                done.set_exception(failure)
+
+    async def _states(self, wanted: Mapping[Served, Sequence[str]], answers: dict[Served, Answers]) -> States:
         asked = self._cache.now()
-        states: dict[Served, dict[str, State]] = {served: {} for served in wanted}
+        states: States = {}
         missing: list[tuple[Served, str]] = []
         for served, keys in wanted.items():
-            before = len(missing)
-            for key in keys:
-                found = self._cache.get((served, key), asked)
-                if found is None:
-                    missing.append((served, key))
-                else:
-                    states[served][key] = found[0]
-            misses = len(missing) - before
-            measure.cache(served.name, len(keys) - misses, misses)
+            states[served], others = self._cache.get_all(served, keys, asked)
+            missing += [(served, key) for key in others]
+            measure.cache(served.name, len(keys) - len(others), len(others))
         if missing:
             await self._fetch(missing, states, answers, asked)
         return states
@@ -86,38 +117,43 @@ class Reads:
     async def _fetch(
         self,
         missing: Sequence[tuple[Served, str]],
-        states: dict[Served, dict[str, State]],
+        states: States,
         answers: dict[Served, Answers],
         asked: float,
     ) -> None:
         partitions = [served.partition(key) for served, key in missing]
         requests = [(served.tags[p], key) for (served, key), p in zip(missing, partitions, strict=True)]
+        good: list[tuple[tuple[Served, str], State]] = []
         for place, partition, found in zip(missing, partitions, await self._ask(requests), strict=True):
             served, key = place
-            if isinstance(found, StoreDown):
+            if found is None:
                 answers[served].problems[key] = _STORE_DOWN
             elif not found.complete:
                 answers[served].problems[key] = incomplete(served, partition, found.started)
             else:
                 states[served][key] = found.blob
-                self._cache.put(place, found.blob, asked)  # never a problem: that is asked about again each time
+                good.append((place, found.blob))
+        self._cache.put_all(good, asked)  # never a problem: that is asked about again each time
 
-    async def _ask(self, requests: Sequence[Request]) -> list[Fetched | StoreDown]:
-        """What the store says to each. In a cluster a lost shard fails the partitions on it and no others."""
+    async def _ask(self, requests: Sequence[Request]) -> Sequence[Fetched | None]:
+        """What the store says to each; None where it is down."""
+        if not self._cluster:
+            return await self._ask_one(requests)
+        # A lost shard fails the partitions on it and no others.
         groups: dict[str, list[int]] = {}
         for index, (tag, _) in enumerate(requests):
-            groups.setdefault(tag if self._cluster else "", []).append(index)
-        asked = [self._store.fetch([requests[index] for index in group]) for group in groups.values()]
-        replies = await asyncio.gather(*asked, return_exceptions=True)
-        found: dict[int, Fetched | StoreDown] = {}
-        for group, reply in zip(groups.values(), replies, strict=True):
-            if isinstance(reply, StoreDown):
-                found.update((index, reply) for index in group)
-            elif isinstance(reply, BaseException):
-                raise reply
-            else:
-                found.update(zip(group, reply, strict=True))
+            groups.setdefault(tag, []).append(index)
+        asked = [self._ask_one([requests[index] for index in group]) for group in groups.values()]
+        found: dict[int, Fetched | None] = {}
+        for group, reply in zip(groups.values(), await asyncio.gather(*asked), strict=True):
+            found.update(zip(group, reply, strict=True))
         return [found[index] for index in range(len(requests))]
+
+    async def _ask_one(self, requests: Sequence[Request]) -> Sequence[Fetched | None]:
+        try:
+            return await self._store.fetch(requests)
+        except StoreDown:
+            return [None] * len(requests)
 
     def _compute(self, served: Served, keys: list[str], blobs: list[State], now_ms: int, answers: Answers) -> None:
         """One vector; where a state is not readable, halves down to it, so that it spoils no other's answer."""
@@ -136,6 +172,5 @@ class Reads:
             self._compute(served, keys[half:], blobs[half:], now_ms, answers)
             return
         measure.computed(served.name, time.perf_counter() - started, vectors.nulls)
-        index = len(answers.vectors)
-        answers.vectors.append(vectors)
-        answers.rows.update((key, (index, row)) for row, key in enumerate(keys))
+        block = Block(vectors)
+        answers.rows.update(zip(keys, zip(repeat(block), range(len(keys))), strict=True))

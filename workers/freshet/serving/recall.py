@@ -15,6 +15,7 @@ from freshet.engine.vectors import from_rows
 from freshet.serving import measure
 from freshet.serving.cache import AgingCache
 from freshet.serving.catalogue import Served
+from freshet.serving.documents import Block
 from freshet.serving.reads import Answers
 from freshet.stores.postgres import HistoryDown
 from freshet.stores.snapshots import Request, Snapshot, SnapshotReader
@@ -67,8 +68,12 @@ class Recall:
     ) -> tuple[dict[tuple[Served, str], Snapshot | None], bool]:
         """What is recorded of each, as far as it is known; and whether the database could not be asked."""
         asked = self._cache.now()
-        known = {place: kept[0] for place in wanted if (kept := self._cache.get(place, asked)) is not None}
-        missing = [place for place in wanted if place not in known]
+        known: dict[tuple[Served, str], Snapshot | None] = {}
+        missing = []
+        for served in dict.fromkeys(served for served, _ in wanted):
+            found, others = self._cache.get_all(served, [key for one, key in wanted if one is served], asked)
+            known.update(((served, key), snapshot) for key, snapshot in found.items())
+            missing += [(served, key) for key in others]
         if not missing:
             return known, False
         requests = [Request(key, served.name, served.definition.revision) for served, key in missing]
@@ -76,9 +81,9 @@ class Recall:
             fetched = await self._snapshots.fetch(requests)
         except HistoryDown:
             return known, True
-        for place, snapshot in zip(missing, fetched, strict=True):
-            known[place] = snapshot
-            self._cache.put(place, snapshot, asked)
+        new = list(zip(missing, fetched, strict=True))
+        self._cache.put_all(new, asked)
+        known.update(new)
         return known, False
 
 
@@ -99,9 +104,7 @@ def _take(served: Served, answers: Answers, found: Sequence[tuple[str, Snapshot]
         _take(served, answers, found[:half])
         _take(served, answers, found[half:])
         return
-    index = len(answers.vectors)
-    answers.vectors.append(vectors)
-    answers.stale.add(index)
+    block = Block(vectors, stale=True)
     for row, (key, _) in enumerate(found):
-        answers.rows[key] = (index, row)
+        answers.rows[key] = (block, row)
         measure.stale(served.name, answers.problems.pop(key).code)

@@ -1,4 +1,4 @@
-"""The routes that are called seldom or with a body: a FastAPI app."""
+"""The routes that are called seldom: a FastAPI app."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from freshet.runtime import metrics
-from freshet.serving import batch, bodies, describe, feast
+from freshet.serving import describe
 from freshet.serving.current import Current
 from freshet.serving.problems import Problem, invalid, unexpected
-from freshet.serving.reads import Reads
-from freshet.serving.recall import Recall
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Ready = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
@@ -23,8 +21,8 @@ Ready = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 GET = ["GET", "HEAD"]
 
 
-def make_app(current: Current, reads: Reads, recall: Recall | None, ready: Ready, lifespan: Lifespan) -> FastAPI:
-    """`recall`: recorded values, if there is a history. `ready` says whether requests can be answered, with details."""
+def make_app(current: Current, ready: Ready, lifespan: Lifespan) -> FastAPI:
+    """`ready` says whether requests can be answered, with details."""
     app = FastAPI(title="Freshet serving", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.add_exception_handler(Problem, _problem)
@@ -32,23 +30,6 @@ def make_app(current: Current, reads: Reads, recall: Recall | None, ready: Ready
     app.add_exception_handler(Exception, _unexpected)
     _add_catalogue(app, current)
     _add_health(app, ready)
-
-    @app.post("/features:batch")
-    async def features_batch(request: Request) -> Response:
-        asked = batch.parse(bodies.decode(await bodies.read(request)), current.snapshot.selector)
-        return _json(await batch.answer(asked, reads, recall))
-
-    @app.post("/get-online-features")
-    async def get_online_features(request: Request) -> Response:
-        try:
-            body = await bodies.read(request)
-            asked = feast.parse(_feast_object(body), current.snapshot.catalogue)
-            return _json(await feast.answer(asked, reads, recall))
-        except feast.Invalid as error:
-            return _json(error.body(), 422)
-        except Problem as problem:
-            return _json(feast.problem_body(problem), problem.status, problem.headers())
-
     return app
 
 
@@ -76,13 +57,6 @@ def _add_health(app: FastAPI, ready: Ready) -> None:
     async def exposition(request: Request) -> Response:
         body, content_type = metrics.exposition(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
-
-
-def _feast_object(body: bytes) -> dict[str, Any]:
-    try:
-        return bodies.decode(body)
-    except Problem as problem:
-        raise feast.Invalid([], problem.message) from None
 
 
 def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:

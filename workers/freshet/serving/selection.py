@@ -45,6 +45,7 @@ class Selector:
         self._catalogue = catalogue
         self.from_query = lru_cache(1024)(self._from_query)
         """(query string, feature in the path or None) → Selection. Raises Problem."""
+        self._known = lru_cache(1024)(self._select)
 
     def _from_query(self, query: bytes, feature: str | None) -> Selection:
         fields = parse_query(query)
@@ -60,7 +61,16 @@ class Selector:
 
         Raises Problem: 404 for unknown names, 400 for a feature name that several FeatureSets have.
         """
-        group = self._group(fields)
+        kind, name, version = (fields.get(field) for field in ("entity", "featureset", "version"))
+        given = None if features is None else tuple(features)
+        # A list that is long may have been made up: it is not worth its place.
+        select = self._known if given is None or sum(map(len, given)) <= MAX_QUERY_BYTES else self._select
+        return select(kind, name, version, given, bounds)
+
+    def _select(
+        self, kind: str | None, name: str | None, version: str | None, features: Sequence[str] | None, bounds: bool
+    ) -> Selection:
+        group = self._group(kind, name, version)
         names = _labels(group)
         if features is None:
             chosen: Iterable[str] = names
@@ -76,10 +86,9 @@ class Selector:
             raise invalid("bad_parameter", "features: the list is empty; name at least one or leave it out")
         return Selection(group[0].definition.key, parts, bounds)
 
-    def _group(self, fields: Mapping[str, str]) -> tuple[Served, ...]:
-        version, kind = fields.get("version"), fields.get("entity")
-        if "featureset" in fields:
-            served = self._catalogue.find(fields["featureset"], version)
+    def _group(self, kind: str | None, name: str | None, version: str | None) -> tuple[Served, ...]:
+        if name is not None:
+            served = self._catalogue.find(name, version)
             if kind is not None and kind != served.definition.entity:
                 where = f" in the FeatureSet {served.name!r}"
                 raise unknown("entity kind", kind, [served.definition.entity], where)

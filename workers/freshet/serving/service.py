@@ -23,6 +23,7 @@ from freshet.serving.catalogue import Catalogue
 from freshet.serving.current import Current
 from freshet.serving.gather import Gatherer
 from freshet.serving.http import Front
+from freshet.serving.posts import Posts
 from freshet.serving.readiness import Readiness
 from freshet.serving.reads import Reads
 from freshet.serving.recall import Recall
@@ -78,8 +79,8 @@ class Service:
         cache: AgingCache[State] = AgingCache(settings.cache_age_ms, settings.cache_entries)
         recall = Recall(self._snapshots) if self._snapshots else None
         reads = Reads(self._store, cache, cluster=address(settings.redis).cluster)
-        app = make_app(current, reads, recall, self._readiness.look, self._lifespan)
-        self.app = Front(app, current, Gatherer(reads, recall))
+        app = make_app(current, self._readiness.look, self._lifespan)
+        self.app = Front(app, current, Gatherer(reads, recall), Posts(current, reads, recall))
         """The ASGI application."""
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -101,6 +101,8 @@ class OnlineReader:
         Raises ValueError for a key with an unpaired surrogate, which no stored key can have.
         """
         places = [(tag, naming.entity_key(tag, key).encode()) for tag, key in requests]
+        if not self._cluster and 0 < len(places) <= self._max_keys:
+            return await self._enqueue("", places)
         lanes: dict[str, list[int]] = {}
         for i, (tag, _) in enumerate(requests):
             lanes.setdefault(tag if self._cluster else "", []).append(i)
@@ -177,14 +179,10 @@ class OnlineReader:
 
     async def _read(self, batch: Sequence[_Waiting]) -> bool:
         """One MGET; sets every future of the batch. Returns whether there was a good reply."""
-        tags: dict[str, int] = {}
-        entities: dict[bytes, int] = {}
-        for waiting in batch:
-            for tag, key in waiting.places:
-                tags.setdefault(tag, len(tags))
-                entities.setdefault(key, len(entities))
+        tags = dict.fromkeys(tag for waiting in batch for tag, _ in waiting.places)
+        entities = dict.fromkeys(key for waiting in batch for _, key in waiting.places)
         try:
-            values = await self._mget([naming.progress_key(tag).encode() for tag in tags] + list(entities))
+            values = await self._mget([*(naming.progress_key(tag).encode() for tag in tags), *entities])
             progress = [None if value is None else Progress.parse(value) for value in values[: len(tags)]]
         except (*Failures, ValueError) as error:
             for waiting in batch:
@@ -195,15 +193,13 @@ class OnlineReader:
             for waiting in batch:
                 _refuse(waiting, f"the store's client failed: {type(error).__name__}")
             return False
-        blobs = values[len(tags) :]
+        complete = {tag: at is not None and at.complete for tag, at in zip(tags, progress, strict=True)}
+        started = {tag: at is not None for tag, at in zip(tags, progress, strict=True)}
+        blobs = dict(zip(entities, values[len(tags) :], strict=True))
         for waiting in batch:
-            if waiting.done.done():
-                continue
-            answer = []
-            for tag, key in waiting.places:
-                at = progress[tags[tag]]
-                answer.append(Fetched(blobs[entities[key]], at is not None and at.complete, at is not None))
-            waiting.done.set_result(answer)
+            if not waiting.done.done():
+                found = [Fetched(blobs[key], complete[tag], started[tag]) for tag, key in waiting.places]
+                waiting.done.set_result(found)
         return True
 
     async def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
