@@ -13,9 +13,9 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would more than double the time of making one
 class Column:
-    """`values` where `valid`, else null.
+    """`values` where `valid`, else null. Never changes.
 
     Numbers are float64, booleans bool, texts objects (str), timestamps float64 milliseconds since 1970, lists objects
     (list of plain values).

@@ -7,6 +7,7 @@ that is not finite is null, and counted. Constants stay 0-dimensional until they
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,34 +37,40 @@ def evaluate(
         now_ms: what now() gives in each row; None where the expression may not call it.
         timezone: IANA name, for extract().
     """
-    run = _Run(columns, size, now_ms, timezone)
-    with np.errstate(all="ignore"):
-        value = run.value(expr, None)
-    return value.column(size), run.nulls
+    run = Run(columns, size, now_ms, timezone)
+    return run.column(compiled(expr)), run.nulls
 
 
-class _Run:
-    """One evaluation. `rows` of a method are the rows whose value is asked for: only their nulls are counted."""
+Compiled = Callable[["Run", Bools | None], Value]
+"""An expression as a function of a run and of the rows whose value is asked for (None: of all)."""
+
+Args = tuple[Compiled, ...]
+
+
+class Run:
+    """Evaluations over the same columns.
+
+    `rows` of a method are the rows whose value is asked for: only their nulls are counted.
+    """
 
     def __init__(self, columns: Mapping[str, Column], size: int, now_ms: Floats | None, timezone: str) -> None:
+        """As for `evaluate`; columns may be added between two evaluations."""
         self.columns = columns
         self.size = size
         self.now_ms = now_ms
         self.timezone = timezone
         self.nulls = 0
+        """How many values became null, of all evaluations."""
 
-    def value(self, expr: Expr, rows: Bools | None) -> Value:
-        if isinstance(expr, Name):
-            column = self.columns[expr.name]
-            return Value(column.values, column.valid)
-        if isinstance(expr, Literal):
-            return constant(expr)
-        return _OPS[expr.op](self, expr, rows)
+    def column(self, expression: Compiled) -> Column:
+        """The value of an expression in each row."""
+        with np.errstate(all="ignore"):
+            return expression(self, None).column(self.size)
 
     def finite(self, values: NDArray[Any], valid: Bools | None, rows: Bools | None) -> Value:
         """The numbers, null where they are not finite."""
         good = np.isfinite(values)
-        if good.all():
+        if np.count_nonzero(good) == good.size:
             return Value(values, valid)
         lost = ~good
         if valid is not None:
@@ -75,75 +82,75 @@ class _Run:
 
     # -- operators -------------------------------------------------------------------------------------------------
 
-    def arithmetic(self, call: Call, rows: Bools | None) -> Value:
-        left, right = self.value(call.args[0], rows), self.value(call.args[1], rows)
+    def arithmetic(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        left, right = args[0](self, rows), args[1](self, rows)
         return self.finite(ARITHMETIC[call.op](left.values, right.values), both(left.valid, right.valid), rows)
 
-    def function(self, call: Call, rows: Bools | None) -> Value:
-        arg = self.value(call.args[0], rows)
+    def function(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        arg = args[0](self, rows)
         return self.finite(FUNCTIONS[call.op](arg.values), arg.valid, rows)
 
-    def round(self, call: Call, rows: Bools | None) -> Value:
-        arg = self.value(call.args[0], rows)
+    def round(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        arg = args[0](self, rows)
         return self.finite(rounded(arg.values, int(call.option or 0)), arg.valid, rows)
 
-    def comparison(self, call: Call, rows: Bools | None) -> Value:
-        left, right = (self.value(arg, rows) for arg in call.args)
+    def comparison(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        left, right = (arg(self, rows) for arg in args)
         return Value(_compare(call.op, left, right), both(left.valid, right.valid))
 
-    def between(self, call: Call, rows: Bools | None) -> Value:
-        subject, low, high = (self.value(arg, rows) for arg in call.args)
+    def between(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        subject, low, high = (arg(self, rows) for arg in args)
         above = Value(_compare(">=", subject, low), both(subject.valid, low.valid))
         below = Value(_compare("<=", subject, high), both(subject.valid, high.valid))
         return choice.conjunction([above, below])
 
-    def membership(self, call: Call, rows: Bools | None) -> Value:
-        subject = self.value(call.args[0], rows)
-        items = [self.value(arg, rows) for arg in call.args[1:]]
+    def membership(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        subject = args[0](self, rows)
+        items = [arg(self, rows) for arg in args[1:]]
         return choice.disjunction([Value(_compare("=", subject, i), both(subject.valid, i.valid)) for i in items])
 
-    def conjunction(self, call: Call, rows: Bools | None) -> Value:
-        return choice.conjunction([self.value(arg, rows) for arg in call.args])
+    def conjunction(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        return choice.conjunction([arg(self, rows) for arg in args])
 
-    def disjunction(self, call: Call, rows: Bools | None) -> Value:
-        return choice.disjunction([self.value(arg, rows) for arg in call.args])
+    def disjunction(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        return choice.disjunction([arg(self, rows) for arg in args])
 
-    def negation(self, call: Call, rows: Bools | None) -> Value:
-        arg = self.value(call.args[0], rows)
+    def negation(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        arg = args[0](self, rows)
         return Value(~arg.values, arg.valid)
 
-    def is_null(self, call: Call, rows: Bools | None) -> Value:
-        return Value(~self.value(call.args[0], rows).mask(), None)
+    def is_null(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        return Value(~args[0](self, rows).mask(), None)
 
     # -- choice ----------------------------------------------------------------------------------------------------
 
-    def case(self, call: Call, rows: Bools | None) -> Value:
-        subject = self.value(call.args[0], rows) if call.op == "switch" else None
-        pairs = call.args[1:] if subject else call.args
+    def case(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        subject = args[0](self, rows) if call.op == "switch" else None
+        pairs = args[1:] if subject else args
         waiting = np.ones(self.size, np.bool_) if rows is None else rows
         picked = choice.Picked(self.size, call.type)
         for i in range(0, len(pairs) - 1, 2):
-            test = self.value(pairs[i], waiting)
+            test = pairs[i](self, waiting)
             if subject:
                 test = Value(_compare("=", subject, test), both(subject.valid, test.valid))
             chosen = waiting & test.values & test.mask()
             if chosen.any():
-                picked.put(chosen, self.value(pairs[i + 1], chosen))
+                picked.put(chosen, pairs[i + 1](self, chosen))
                 waiting = waiting & ~chosen
             if not waiting.any():
                 return picked.value()
-        picked.put(waiting, self.value(pairs[-1], waiting))
+        picked.put(waiting, pairs[-1](self, waiting))
         return picked.value()
 
-    def coalesce(self, call: Call, rows: Bools | None) -> Value:
-        first = self.value(call.args[0], rows)
+    def coalesce(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        first = args[0](self, rows)
         if first.valid is None:
             return first
         waiting = np.ones(self.size, np.bool_) if rows is None else rows
         picked = choice.Picked(self.size, call.type)
         value: Value | None = first
-        for arg in call.args:
-            value = value or self.value(arg, waiting)
+        for arg in args:
+            value = value or arg(self, waiting)
             chosen = waiting & value.mask()
             picked.put(chosen, value)
             waiting = waiting & ~chosen
@@ -152,38 +159,38 @@ class _Run:
                 break
         return picked.value()
 
-    def nullif(self, call: Call, rows: Bools | None) -> Value:
-        left, right = (self.value(arg, rows) for arg in call.args)
+    def nullif(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        left, right = (arg(self, rows) for arg in args)
         equal = _compare("=", left, right) & left.mask() & right.mask()
         valid = left.mask() & ~equal
         return Value(left.values if left.values.ndim else np.broadcast_to(left.values, valid.shape), valid)
 
-    def extreme(self, call: Call, rows: Bools | None) -> Value:
-        return choice.extreme([self.value(arg, rows) for arg in call.args], call.op == "least")
+    def extreme(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        return choice.extreme([arg(self, rows) for arg in args], call.op == "least")
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def now(self, call: Call, rows: Bools | None) -> Value:
+    def now(self, call: Call, args: Args, rows: Bools | None) -> Value:
         if self.now_ms is None:
             raise ValueError("now() in an expression that has no read time")
         return Value(self.now_ms, None)
 
-    def extract(self, call: Call, rows: Bools | None) -> Value:
-        arg = self.value(call.args[0], rows)
+    def extract(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        arg = args[0](self, rows)
         return Value(part_of(call.option, arg.values, self.timezone), arg.valid)
 
-    def date_diff(self, call: Call, rows: Bools | None) -> Value:
-        begin, end = (self.value(arg, rows) for arg in call.args)
+    def date_diff(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        begin, end = (arg(self, rows) for arg in args)
         values = difference(call.option, begin.values, end.values, self.timezone)
         return Value(values, both(begin.valid, end.valid))
 
     # -- texts and types -------------------------------------------------------------------------------------------
 
-    def textual(self, call: Call, rows: Bools | None) -> Value:
-        return texts.apply(call, [self.value(arg, rows) for arg in call.args], self.size)
+    def textual(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        return texts.apply(call, [arg(self, rows) for arg in args], self.size)
 
-    def cast(self, call: Call, rows: Bools | None) -> Value:
-        value, lost = casts.cast(call, self.value(call.args[0], rows), self.size)
+    def cast(self, call: Call, args: Args, rows: Bools | None) -> Value:
+        value, lost = casts.cast(call, args[0](self, rows), self.size)
         if lost is not None:
             counted = np.broadcast_to(lost if rows is None else lost & rows, (self.size,))
             self.nulls += int(np.count_nonzero(counted))
@@ -206,27 +213,40 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": np.greater_equal,
 }
 
-_OPS: dict[str, Callable[[_Run, Call, Bools | None], Value]] = {
-    **dict.fromkeys(COMPARISONS, _Run.comparison),
-    **dict.fromkeys(ARITHMETIC_OPS, _Run.arithmetic),
-    **dict.fromkeys(FUNCTIONS, _Run.function),
-    **dict.fromkeys(TEXTUAL, _Run.textual),
-    "date_diff": _Run.date_diff,
-    "cast": _Run.cast,
-    "round": _Run.round,
-    "and": _Run.conjunction,
-    "or": _Run.disjunction,
-    "not": _Run.negation,
-    "is_null": _Run.is_null,
-    "between": _Run.between,
-    "in": _Run.membership,
-    "case": _Run.case,
-    "switch": _Run.case,
-    "coalesce": _Run.coalesce,
-    "nullif": _Run.nullif,
-    "least": _Run.extreme,
-    "greatest": _Run.extreme,
-    "now": _Run.now,
-    "extract": _Run.extract,
+_OPS: dict[str, Callable[[Run, Call, Args, Bools | None], Value]] = {
+    **dict.fromkeys(COMPARISONS, Run.comparison),
+    **dict.fromkeys(ARITHMETIC_OPS, Run.arithmetic),
+    **dict.fromkeys(FUNCTIONS, Run.function),
+    **dict.fromkeys(TEXTUAL, Run.textual),
+    "date_diff": Run.date_diff,
+    "cast": Run.cast,
+    "round": Run.round,
+    "and": Run.conjunction,
+    "or": Run.disjunction,
+    "not": Run.negation,
+    "is_null": Run.is_null,
+    "between": Run.between,
+    "in": Run.membership,
+    "case": Run.case,
+    "switch": Run.case,
+    "coalesce": Run.coalesce,
+    "nullif": Run.nullif,
+    "least": Run.extreme,
+    "greatest": Run.extreme,
+    "now": Run.now,
+    "extract": Run.extract,
 }
 """Every op of `freshet.spec.expr.functions`."""
+
+
+@lru_cache(maxsize=10_000)
+def compiled(expr: Expr) -> Compiled:
+    """The tree as functions of a run, made once: walking it costs as much as the operators do over a few rows."""
+    if isinstance(expr, Name):
+        name = expr.name
+        return lambda run, rows: Value(run.columns[name].values, run.columns[name].valid)
+    if isinstance(expr, Literal):
+        value = constant(expr)
+        return lambda run, rows: value
+    function, args = _OPS[expr.op], tuple(compiled(arg) for arg in expr.args)
+    return lambda run, rows: function(run, expr, args, rows)

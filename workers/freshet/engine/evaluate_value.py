@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,9 +32,9 @@ BLANKS: dict[Type, float | bool | str] = {
 _TRUE = np.ones((), np.bool_)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would more than double the time of making one, and operators make many
 class Value:
-    """`values` where `valid`; both 0-dimensional for a constant."""
+    """`values` where `valid`; both 0-dimensional for a constant. Never changes."""
 
     values: NDArray[Any]
     valid: Bools | None
@@ -58,9 +57,8 @@ class Value:
         return Column(values, None if valid is None or valid.all() else valid)
 
 
-@lru_cache(maxsize=10_000)
 def constant(literal: Literal) -> Value:
-    """The value of a literal, made once: expressions have many and are computed often."""
+    """The value of a literal."""
     if literal.value is None:
         return Value(np.array(BLANKS[literal.type], DTYPES[literal.type]), np.zeros((), np.bool_))
     return Value(np.array(literal.value, DTYPES[literal.type]), None)

@@ -26,8 +26,8 @@ from freshet.engine.sessions import WIDTH as SESSION_WIDTH
 from freshet.spec.definition import AggregateFeature, Definition, Input, Window
 
 FORMAT = 2
-READABLE = (1, 2)
-"""Format 1 is format 2 without an annex."""
+FORMAT_WITHOUT_ANNEX = 1
+"""Else the same; read still."""
 HEAD = np.dtype([("format", "<u2"), ("flags", "<u2"), ("layout", "<u4"), ("length", "<u4"), ("tiles", "<u4")])
 HEAD_WORDS = HEAD.itemsize // 8
 
@@ -132,7 +132,8 @@ class Layout:
 
     def _check_heads(self, head: npt.NDArray[np.void], lengths: Ints) -> None:
         plain = self.length(head["tiles"].astype(np.int64))
-        wrong = ~np.isin(head["format"], READABLE) | (head["layout"] != self.checksum) | (head["length"] != lengths)
+        wrong = (head["layout"] != self.checksum) | (head["length"] != lengths)
+        wrong |= ~((head["format"] == FORMAT) | (head["format"] == FORMAT_WITHOUT_ANNEX))
         wrong |= (plain > lengths) if self.annex else (plain != lengths)
         if wrong.any():
             found = head[wrong][0]

@@ -40,7 +40,7 @@ class PartTexts:
         kinds = [part.served.features[name].type for name in part.names]
         columns = [plain(vectors.columns[name], kind) for name, kind in zip(part.names, kinds, strict=True)]
         self._texts = texts(columns, kinds)
-        self._width = len(columns)
+        self._size = len(vectors.q_ms)
         self._q_ms: list[int] = vectors.q_ms.tolist()
         self._part = part
         self.stale = stale
@@ -48,7 +48,7 @@ class PartTexts:
 
     def values(self, row: int) -> list[bytes]:
         """The value of each feature of one entity."""
-        return self._texts[row * self._width : (row + 1) * self._width]
+        return self._texts[row :: self._size]
 
     def between(self, row: int, bounds: bool) -> list[bytes]:
         """What stands before the first, between and after these values: one more than they are.
@@ -65,7 +65,7 @@ class PartTexts:
         """`"feature":…,"value":…,"computed_at":…` of one entity: the first feature of the part."""
         label = _encode(self._part.labels[0])
         after = _after(self._part, 0, self._q_ms[row], bounds, self.stale)
-        return b'"feature":%b,"value":%b%b' % (label, self._texts[row * self._width], after)
+        return b'"feature":%b,"value":%b%b' % (label, self._texts[row], after)
 
 
 class Block:
