@@ -35,6 +35,12 @@ class Answers:
     problems: dict[str, Problem] = field(default_factory=dict)
 
 
+_MANY = 32
+"""Entities of a call from which on it is worth to look whether others are about to be ready."""
+_TURNS = 4
+"""Of the event loop, that such a call lets pass first: about as many as it takes from a reply of the store that lies in
+the socket until its caller has the states. Nothing is waited for: a turn without work is some microseconds."""
+
 States = dict[Served, dict[str, State]]
 
 
@@ -74,10 +80,17 @@ class Reads:
         """What is computed of these states, and of those of all other calls that are ready in this turn."""
         loop = asyncio.get_running_loop()
         if not self._ready:
-            loop.call_soon(self._compute_ready)
+            many = sum(map(len, states.values())) >= _MANY
+            self._compute_after(_TURNS if many else 0, loop)
         done: asyncio.Future[dict[Served, Answers]] = loop.create_future()
         self._ready.append((states, done))
         return done
+
+    def _compute_after(self, turns: int, loop: asyncio.AbstractEventLoop) -> None:
+        if turns:
+            loop.call_soon(self._compute_after, turns - 1, loop)
+        else:
+            loop.call_soon(self._compute_ready)
 
     def _compute_ready(self) -> None:
         ready, self._ready = self._ready, []
