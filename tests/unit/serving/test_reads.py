@@ -73,7 +73,7 @@ def test_what_fails_for_one_is_told_to_all_who_wait(monkeypatch: pytest.MonkeyPa
 
     async def together() -> list[Any]:
         asked = (reads.read({SERVED: ["a"]}), reads.read({SERVED: ["b"], OTHER: ["b"]}))
-        return await asyncio.gather(*asked, return_exceptions=True)
+        return list(await asyncio.gather(*asked, return_exceptions=True))
 
     assert [type(found) for found in asyncio.run(together())] == [ZeroDivisionError] * 2
 
