@@ -41,6 +41,7 @@ EXACT = [
     "cast(n as varchar)", "cast(a as varchar)", "cast(p as varchar)", "cast(p as double)", "cast(p as integer)",
     "cast(a as boolean)", "cast(s as double)", "try_cast(s as boolean)", "cast(u as varchar)", "a::bigint / n",
     "coalesce(s, u) || cast(n as varchar)", "cast(now() > t as integer)", "cast(null as varchar) is null",
+    "cast(-0.0 as varchar)", "cast(coalesce(null, -0) as varchar)", "cast(n * -0.0 as varchar)",
 ]  # fmt: skip
 CLOSE = [
     "log10(a)", "pow(a, 2)", "pow(abs(a), 0.5)", "power(n, a)", "pow(a, n)", "ln(a)", "exp(a)", "exp(n)", "ln(1 + n)",

@@ -239,7 +239,7 @@ class _Checker:
     def minus(self, node: exp.Neg) -> Expr:
         arg = self.number(node.this, "-")
         if isinstance(arg, Literal) and isinstance(arg.value, float):
-            return Literal(-arg.value, Type.DOUBLE)
+            return Literal(0.0 - arg.value, Type.DOUBLE)  # -0 is 0: SQL reads a number, and has no sign for nothing
         return Call("neg", (arg,), Type.DOUBLE)
 
     def between(self, node: exp.Between) -> Expr:
