@@ -1,7 +1,5 @@
-"""Records to Kafka, and word back to the requests that wait, all in the event loop.
+"""Records to Kafka, and word back to the requests that wait: one poll thread, few wake-ups of the event loop.
 
-The client library is asked for reports each millisecond while some are missing: a thread that waits for them costs a
-fifth more an event, for waking it and for handing the interpreter to and fro.
 Memory is bounded by a budget of bytes that a request takes before its first record goes to the client library;
 so a request is refused as a whole, never in the middle.
 """
@@ -10,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -32,9 +31,6 @@ _DOUBTFUL = KafkaError(
     "its connection broke, and what was under way may have been written twice",
 )
 
-_SOON, _IDLE = 0.001, 0.1
-"""Seconds between two looks for reports: while some are missing, and else (for what the client library logs)."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -43,18 +39,12 @@ class NoRoom(Exception):
 
 
 class Shipment:
-    """The records of one request on their way.
+    """The records of one request on their way. Its future is done when the broker has answered for all of them."""
 
-    Its future is done when the broker has answered for all of them, and says whether that was in time.
-    """
-
-    __slots__ = ("_delivery", "_left", "done", "failed", "late", "size")
+    __slots__ = ("_delivery", "_left", "done", "failed", "size")
 
     def __init__(self, delivery: Delivery, records: int, size: int) -> None:
-        loop = asyncio.get_running_loop()
-        self.done: asyncio.Future[bool] = loop.create_future()
-        self.late = loop.time() + delivery.patience
-        """When nobody waits any more."""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failed: list[tuple[int, KafkaError]] = []
         """Index and error of each record that the broker did not take; complete when `done` is."""
         self.size = size
@@ -62,7 +52,7 @@ class Shipment:
         self._left = records
 
     def acknowledged(self, doubts: int, index: int, error: KafkaError | None, _message: Any) -> None:
-        """Delivery report of one record that was handed over after that many doubts."""
+        """Delivery report of one record that was handed over after that many doubts; called by the poll thread only."""
         if error is None and doubts != self._delivery.doubts.count:
             error = _DOUBTFUL
         if error is not None:
@@ -91,20 +81,20 @@ class Delivery:
             doubts=self.doubts,
         )
         self._producer: Producer = self._new_producer()
-        # The client library gives its verdict at this time, and looks at its clock once a second.
-        self.patience = acknowledge_timeout_ms / 1000 + 1.5
         self._memory = memory_bytes
         self._used = 0
-        self._under_way: deque[Shipment] = deque()
-        self._old: list[Producer] = []
-        """Replaced ones that have reports left."""
-        self._broken = False
-        self._waits = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._finished: deque[Shipment] = deque()
+        self._refused: deque[tuple[Any, KafkaError]] = deque()  # reported by the poll thread, as all others are
+        self._waking = False
+        self._broken = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name=f"delivery-{partitioner}", daemon=True)
 
     def start(self) -> None:
-        """Begins to look for reports; to be called in the event loop whose requests will wait."""
-        self._look_in(_IDLE)
+        """Begins to deliver; to be called in the event loop whose requests will wait."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
 
     def begin(self, records: int, size: int) -> Shipment:
         """Takes room for a request with this many records of `size` bytes in all. Raises NoRoom."""
@@ -112,9 +102,7 @@ class Delivery:
         if self._used + needed > self._memory:
             raise NoRoom
         self._used += needed
-        shipment = Shipment(self, records, needed)
-        self._under_way.append(shipment)
-        return shipment
+        return Shipment(self, records, needed)
 
     def send(self, shipment: Shipment, topic: str, records: Sequence[Record]) -> None:
         """Hands records to the client library; never blocks. What it refuses counts as failed."""
@@ -125,12 +113,9 @@ class Delivery:
             try:
                 produce(topic, record.value, record.key, on_delivery=report)
             except BufferError:
-                report(KafkaError(KafkaError._QUEUE_FULL), None)  # noqa: SLF001  # the client's public name for it
+                self._refused.append((report, KafkaError(KafkaError._QUEUE_FULL)))  # noqa: SLF001
             except KafkaException as error:
-                report(error.args[0], None)
-        if not self._waits:
-            self._waits = True
-            self._look_in(_SOON)
+                self._refused.append((report, error.args[0]))
 
     def waiting(self) -> int:
         """Records that the broker has not answered for."""
@@ -138,49 +123,53 @@ class Delivery:
 
     def replace_producer(self) -> None:
         """The client library has given up (its sequence is lost): the next records go through a new producer."""
-        self._broken = True
+        self._broken.set()
 
     def finish(self, shipment: Shipment) -> None:
-        """Wakes the request of a shipment that is complete, if it still waits."""
-        self._used -= shipment.size
-        if not shipment.done.done():
-            shipment.done.set_result(True)
+        """Wakes the event loop for a shipment that is complete; called by the poll thread."""
+        self._finished.append(shipment)
+        if not self._waking:
+            self._waking = True
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(self._wake)
+            except RuntimeError:
+                _log.info("a request had ended before its events were acknowledged")  # the loop is closed
 
-    def _give_up(self) -> None:
-        """Tells those who have waited too long; they are in the order of their time."""
-        now = asyncio.get_running_loop().time()
-        while self._under_way and (self._under_way[0].done.done() or self._under_way[0].late < now):
-            shipment = self._under_way.popleft()
+    def _wake(self) -> None:
+        self._waking = False
+        while self._finished:
+            shipment = self._finished.popleft()
+            self._used -= shipment.size
             if not shipment.done.done():
-                shipment.done.set_result(False)
+                shipment.done.set_result(None)
 
-    def _look_in(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+    def _poll(self) -> None:
+        old: list[Producer] = []
+        while not self._closed.is_set():
+            self._producer.poll(0.1)
+            self._report_refused()
+            if not len(self._producer):
+                self.doubts.settle()
+            if self._broken.is_set():
+                self._broken.clear()
+                _log.warning("the Kafka producer failed for good and is replaced")
+                old.append(self._producer)
+                self._producer = self._new_producer()
+            for producer in old:
+                producer.poll(0)
+            old = [producer for producer in old if len(producer)]
+            metrics.PRODUCER_QUEUE.set(len(self._producer))
 
-    def _look(self) -> None:
-        self._look_in(_IDLE)  # whatever happens below
-        self._producer.poll(0)
-        if self._broken:
-            self._broken = False
-            _log.warning("the Kafka producer failed for good and is replaced")
-            self._old.append(self._producer)
-            self._producer = self._new_producer()
-        for producer in self._old:
-            producer.poll(0)
-        self._old = [producer for producer in self._old if len(producer)]
-        self._give_up()
-        left = len(self._producer)
-        metrics.PRODUCER_QUEUE.set(left)
-        self._waits = bool(left or self._old)
-        if self._waits:
-            self._look_in(_SOON)
-        else:
-            self.doubts.settle()
+    def _report_refused(self) -> None:
+        while self._refused:
+            report, error = self._refused.popleft()
+            report(error, None)
 
     def close(self, deadline: Deadline) -> int:
         """Waits for acknowledgements until the deadline; how many records are left without one."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join()  # reports of a shipment must not come from two threads
+        self._report_refused()
         return int(self._producer.flush(deadline.left()))

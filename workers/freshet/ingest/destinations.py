@@ -12,7 +12,6 @@ from freshet.engine.rejection import Refusal
 from freshet.engine.rekeying import KeyReader
 from freshet.ingest.envelope import Envelope, received_at
 from freshet.ingest.problems import Problem, unavailable, unknown
-from freshet.runtime import metrics
 from freshet.runtime.settings import ConfigurationError
 from freshet.spec.definition import FeatureSet
 
@@ -49,7 +48,6 @@ class Destination:
         first = _own_first(featuresets)[0]
         self.topic = first.source.intake
         self.partitioner = first.source.partitioner
-        self.counted = metrics.EVENTS_ACCEPTED.labels(self.topic)
         self.featuresets = [one.name for one in featuresets]
         self.entities = {one.definition.entity for one in featuresets}
         for place, other in enumerate(featuresets):

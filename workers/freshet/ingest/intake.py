@@ -35,11 +35,14 @@ class Intake:
         destinations: Destinations,
         deliveries: Deliveries,
         broker: Broker,
+        acknowledge_timeout_ms: int,
     ) -> None:
         self.destinations = destinations
         """May be replaced at any time and from any thread: a request reads it once."""
         self._deliveries = deliveries
         self._broker = broker
+        # The client library gives its verdict at this time, and looks at its clock once a second.
+        self._patience = acknowledge_timeout_ms / 1000 + 1.5
 
     def choose(self, query: Mapping[str, str]) -> Destination:
         """The topic that a request means. Raises Problem (400, 404; 503 while Kafka cannot take events)."""
@@ -68,7 +71,7 @@ class Intake:
                 await asyncio.sleep(0)
         if outcome.accepted:
             await self._ship(destination, delivery, outcome)
-        destination.counted.inc(len(outcome.accepted))
+        metrics.EVENTS_ACCEPTED.labels(destination.topic).inc(len(outcome.accepted))
         for reason, count in Counter(one.reason for one in outcome.rejected).items():
             metrics.EVENTS_REFUSED.labels(reason.value).inc(count)
         return answer(outcome)
@@ -83,8 +86,11 @@ class Intake:
             delivery.send(shipment, destination.topic, records[start : start + _CHUNK])
             if len(records) > _CHUNK:
                 await asyncio.sleep(0)
-        if not await shipment.done:
-            raise _not_acknowledged("Kafka did not answer in time", 0, outcome)
+        try:
+            async with asyncio.timeout(self._patience):
+                await asyncio.shield(shipment.done)
+        except TimeoutError:
+            raise _not_acknowledged("Kafka did not answer in time", 0, outcome) from None
         if shipment.failed:
             _judge_failures(shipment, outcome)
 

@@ -78,7 +78,7 @@ class Service:
         )
         partitioners = {one.partitioner for one in destinations.all} or {_USUAL_PARTITIONER}
         self._deliveries = Deliveries(self._delivery, partitioners)
-        self._intake = Intake(destinations, self._deliveries, self._broker)
+        self._intake = Intake(destinations, self._deliveries, self._broker, settings.acknowledge_timeout_ms)
         self.known: Callable[[], bool] | None = None
         """Whether the live configuration was read; None: there is none."""
         bodies = Bodies(settings.body_memory_mb << 20, settings.body_timeout_seconds)
