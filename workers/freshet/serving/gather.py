@@ -13,13 +13,15 @@ from dataclasses import dataclass
 
 from freshet.serving.catalogue import Served
 from freshet.serving.documents import Documents, single_document
-from freshet.serving.problems import Problem
+from freshet.serving.problems import Problem, unavailable
 from freshet.serving.reads import Answers, Reads
 from freshet.serving.recall import RECALLABLE, Recall
 from freshet.serving.selection import Selection
 
 MAX_GATHERED = 1000
 """Requests of one read; a longer queue is read in several rounds, so that the first need not wait for the last."""
+
+_ENDED = unavailable("store_down", "the read was ended: try again shortly")
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +58,8 @@ class Gatherer:
                 await self._answer(batch)
         finally:
             self._task = None
+            _fail(self._waiting, _ENDED)  # none are left but where this task was ended
+            self._waiting = []
 
     async def _answer(self, batch: list[_Waiting]) -> None:
         """Sets every future of the batch, whatever happens, or leaves it to a task that does."""
@@ -65,6 +69,9 @@ class Gatherer:
         except Exception as error:
             _fail(batch, error)
             return
+        except BaseException:
+            _fail(batch, _ENDED)
+            raise
         if later:
             task = asyncio.get_running_loop().create_task(self._answer_stale(later, answers))
             self._recalls.add(task)
@@ -77,6 +84,9 @@ class Gatherer:
             _render(batch, answers, frozenset())
         except Exception as error:
             _fail(batch, error)
+        except BaseException:
+            _fail(batch, _ENDED)
+            raise
 
 
 def _render(batch: list[_Waiting], answers: dict[Served, Answers], but: frozenset[str]) -> list[_Waiting]:
