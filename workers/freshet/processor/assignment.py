@@ -174,6 +174,7 @@ class Assignment:
                 self.stop(p, error, now_ms)
             else:
                 if done is not None:
+                    self._tries.over(p)
                     flushed.append(done)
         return flushed
 
@@ -214,7 +215,7 @@ class Assignment:
         except Failure as error:
             self._failed(partition, error, now_ms)
             return int(OFFSET_END)
-        self._tries.over(partition)
+        self._tries.begun(partition)  # two who take it from each other would go on at that for ever
         owner = taking.owner
         self.runners[partition] = Runner(
             owner, self._io, self._pace, taking.rebuild, self._continuity(partition), begun.backlog

@@ -160,6 +160,7 @@ class Flow:
         for owned, step, good in zip(flight.owned, flight.steps, outcome.done, strict=True):
             if good:
                 self._committable[owned.key] = step.end
+                self._holdings.recorded(owned.key)
             else:
                 fenced.append(owned)
         return Done(outcome, fenced, time.perf_counter() - flight.began)

@@ -138,6 +138,11 @@ class Holdings:
             self.owned.pop(key, None)
             self._tries.over(key)
 
+    def recorded(self, key: Key) -> None:
+        """Something of it was written: its next failure is the first one."""
+        if key in self.owned:
+            self._tries.over(key)
+
     def stop(self, key: Key, error: Exception, now_ms: int) -> None:
         """Stops consuming a partition, forgets what is in memory of it, and takes it over again after a while."""
         if key not in self.owned and key not in self.waiting:
@@ -212,7 +217,7 @@ class Holdings:
                 self._failed(key, owned, now_ms)
                 offsets[key] = int(OFFSET_END)
                 continue
-            self._tries.over(key)
+            self._tries.begun(key)  # two who take it from each other would go on at that for ever
             self.owned[key] = owned
             offsets[key] = owned.position
             log.info("partition taken over", extra={"topic": key[0], "partition": key[1], "offset": owned.position})
