@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from freshet.dev.servers import EmbeddedPostgres, EmbeddedValkey
-from freshet.serving.timestamps import rfc3339
+from freshet.runtime.timestamps import rfc3339
 from freshet.spec.definition import FeatureSet
 from freshet.stores import postgres as history
 from freshet.stores.snapshots import ALL, RECENT

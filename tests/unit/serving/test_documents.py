@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from freshet.engine.column import Column
 from freshet.engine.reader import Vectors
 from freshet.engine.vectors import feature_rows, from_rows
+from freshet.runtime.timestamps import rfc3339
 from freshet.serving.documents import Block, Documents, PartTexts, single_document, window_bounds
 from freshet.serving.selection import Selection, Selector
-from freshet.serving.timestamps import rfc3339
 from freshet.serving.values import texts
 from freshet.spec.definition import Window
 from freshet.spec.expr.tree import Type

@@ -27,7 +27,7 @@ from freshet.admin.judge import Verdict
 from freshet.admin.letters import MOST, Filter
 from freshet.admin.replay import Order, replay, resolve
 from freshet.runtime.live.state import ConfigState
-from freshet.runtime.web import Message, Receive, Send, uvicorn_config
+from freshet.runtime.web import Disconnected, Message, Receive, Send, body_part, uvicorn_config
 from freshet.stores.postgres import HistoryDown, describe
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ class _Door:
             message = f"the body did not come within {BODY_SECONDS:g} s"
             await _problem(408, "body_timeout", message, {"connection": "close"})(scope, receive, send)
             return
-        if body is None:
+        except Disconnected:
             return
         wrong = _wrong(scope, body)
         if wrong is not None:
@@ -238,15 +238,13 @@ def _wrong(scope: Message, body: bytes) -> JSONResponse | None:
 _HOW = "send the header Authorization: Bearer, with the token of FRESHET_ADMIN_TOKEN"
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The body, or its beginning if it is too long; None if the client has gone."""
+async def _body(receive: Receive) -> bytes:
+    """The body, or its beginning if it is too long. Raises Disconnected."""
     body = b""
     while len(body) <= MAX_BODY_BYTES:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
+        part, more = await body_part(receive)
+        body += part
+        if not more:
             break
     return body
 

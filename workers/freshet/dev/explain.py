@@ -13,7 +13,7 @@ from freshet.engine.layout import Layout
 from freshet.engine.reader import Reader, Vectors
 from freshet.engine.sessions import SESSION_AGGREGATES
 from freshet.engine.vectors import Value, plain
-from freshet.serving.timestamps import rfc3339
+from freshet.runtime.timestamps import rfc3339
 from freshet.spec.definition import AggregateFeature, Definition, ExpressionFeature
 from freshet.spec.durations import duration_text
 from freshet.spec.expr.text import expression_text

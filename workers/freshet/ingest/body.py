@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from freshet.ingest.problems import Problem, busy
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from freshet.runtime.web import Receive, body_part
 
 MAX_BODY_BYTES = 10 << 20
 """Largest body."""
-
-
-class Disconnected(Exception):
-    """The client has gone; there is nobody to answer."""
 
 
 class Bodies:
@@ -56,11 +47,7 @@ class Bodies:
         try:
             async with asyncio.timeout(self._timeout):
                 while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Disconnected
-                    chunk = message.get("body", b"")
-                    more = message.get("more_body", False)
+                    chunk, more = await body_part(receive)
                     size += len(chunk)
                     if size > MAX_BODY_BYTES:
                         raise too_large()

@@ -7,11 +7,11 @@ empty value has to be replaced is the object written anew, each value still as i
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
-from functools import lru_cache
 
 import msgspec
+
+from freshet.runtime.timestamps import rfc3339
 
 RECEIVED_AT = "received_at"
 """Kept if the client sends it: events that come from another topic keep their first one."""
@@ -23,13 +23,7 @@ _ABSENT = (b"null", b'""')
 
 def received_at(now_ms: int) -> bytes:
     """The moment as JSON text, RFC 3339 in UTC."""
-    seconds, ms = divmod(now_ms, 1000)
-    return b'"%b.%03dZ"' % (_second(seconds), ms)
-
-
-@lru_cache(2)
-def _second(seconds: int) -> bytes:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode()
+    return b'"%b"' % rfc3339(now_ms).encode()
 
 
 class Envelope:

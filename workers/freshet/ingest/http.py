@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl
 
 from prometheus_client import Histogram
 
-from freshet.ingest.body import Bodies, Disconnected, Receive, Scope, Send
+from freshet.ingest.body import Bodies
 from freshet.ingest.intake import Intake
 from freshet.ingest.problems import Problem, unavailable
 from freshet.ingest.split import check_content_type
 from freshet.runtime import metrics
-from freshet.runtime.web import answered_by
+from freshet.runtime.web import Disconnected, Receive, Scope, Send, answered_by
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 

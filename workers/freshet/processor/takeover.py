@@ -105,7 +105,7 @@ class Takeovers:
         self._horizon = horizon
         self._skip_gaps = skip_gaps
         self._long: Future[Begun] | None = None
-        """The last one that was not worth waiting for; the others stand behind it."""
+        """The last one that was not worth waiting for: while it lasts, the others are not waited for either."""
 
     def take(self, owner: PartitionOwner, topic_id: str, bounds: LogBounds) -> Taking:
         """Makes `owner` the partition's owner. Raises what ends an ownership."""

@@ -70,8 +70,8 @@ class Report:
         return problem is None and not waiting and self.member, details
 
     def _stands(self) -> str | None:
-        seconds = (steady_ms() - self._turned_ms) // 1_000
-        return f"it has waited for an answer of Kafka for {seconds} s" if seconds * 1_000 >= _STANDS_MS else None
+        waited_ms = steady_ms() - self._turned_ms
+        return f"it has waited for an answer of Kafka for {waited_ms // 1_000} s" if waited_ms >= _STANDS_MS else None
 
     def turned(self) -> None:
         """The loop went round: nothing has been waited for since the last time."""

@@ -11,10 +11,16 @@ import uvicorn
 from freshet.runtime.http_protocol import BoundedProtocol
 
 Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
+
+
+class Disconnected(Exception):
+    """The client has gone; there is nobody to answer."""
+
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the idle time-outs of load balancers: the one that closes first must not be the server."""
@@ -40,7 +46,15 @@ def uvicorn_config(app: Any, grace_seconds: float, backlog: int, most_connection
     )
 
 
-async def answered_by(app: Any, scope: Message, receive: Receive, send: Send) -> tuple[str, int]:
+async def body_part(receive: Receive) -> tuple[bytes, bool]:
+    """The next part of a request's body, and whether more follows. Raises Disconnected."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def answered_by(app: Any, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
     """Lets an ASGI app answer a request; returns its route's pattern and the status, for metrics."""
     status = 0
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from freshet.runtime.timestamps import rfc3339
 from freshet.serving import keys
 from freshet.serving.catalogue import Served
 from freshet.serving.documents import Block, Documents, window_bounds
@@ -19,7 +20,6 @@ from freshet.serving.problems import Problem, invalid, near, shown
 from freshet.serving.reads import Answers, Reads
 from freshet.serving.recall import Recall
 from freshet.serving.selection import Part, Selection, Selector
-from freshet.serving.timestamps import rfc3339
 from freshet.spec.definition import AggregateFeature
 
 MAX_ENTITIES = 1000

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 
+from freshet.runtime.web import Disconnected, Receive, body_part
 from freshet.serving.problems import Problem, invalid
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -17,26 +17,22 @@ BODY_SECONDS = 30.0
 """Until a body is complete: a client that never ends it holds what has come of it in memory."""
 
 
-async def read(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes:
-    """The whole body, out of ASGI's messages.
-
-    Raises Problem: 413 as soon as it is known to be too large, 408 for one that does not end.
-    """
+async def read(receive: Receive) -> bytes:
+    """The whole body. Raises Problem: 413 as soon as it is known to be too large, 408 for one that does not end."""
     found = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             more = True
             while more:
-                part = await receive()
-                if part["type"] == "http.disconnect":
-                    raise invalid("client_gone", "the connection was closed before the body was complete")
-                found += part.get("body", b"")
-                more = part.get("more_body", False)
+                part, more = await body_part(receive)
+                found += part
                 if len(found) > MAX_BODY_BYTES:
                     message = f"the body is larger than {MAX_BODY_BYTES} bytes; ask for fewer entities at a time"
                     raise Problem(413, "body_too_large", message)
     except TimeoutError:
         raise Problem(408, "body_timeout", f"the body did not come within {BODY_SECONDS:g} s") from None
+    except Disconnected:
+        raise invalid("client_gone", "the connection was closed before the body was complete") from None
     return bytes(found)
 
 

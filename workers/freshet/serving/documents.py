@@ -15,8 +15,8 @@ import msgspec
 
 from freshet.engine.reader import Vectors
 from freshet.engine.vectors import plain
+from freshet.runtime.timestamps import rfc3339
 from freshet.serving.selection import Part, Selection
-from freshet.serving.timestamps import rfc3339
 from freshet.serving.values import texts
 from freshet.spec.definition import AggregateFeature, Window
 from freshet.spec.expr.tree import Type
@@ -135,15 +135,15 @@ class Documents:
     def __init__(self, selection: Selection, before: bytes = b"", between: bytes = b"") -> None:
         self._selection = selection
         self._head = b"{%b:" % _encode(selection.key)
-        self._next = before
-        """What stands before the next document."""
+        self._tail = before
+        """What stands behind the last document so far."""
         self._separator = between
         self._values: list[bytes] = []
         self._between: list[bytes] = []
 
     def add(self, key: str, places: Sequence[tuple[Block, int]]) -> None:
         """The features of an entity; `places` is where the values of each part stand."""
-        lead = b'%b%b%b,"features":{' % (self._next, self._head, _encode(key))
+        lead = self._lead(key) + b',"features":{'
         stale = False
         for part, (block, row) in zip(self._selection.parts, places, strict=True):
             texts = block.texts(part)
@@ -152,24 +152,24 @@ class Documents:
             self._between += texts.between(row, self._selection.bounds)
             stale = stale or block.stale
             lead = b","
-        self._end(b"}%b}" % STALE if stale else b"}}")
+        self._tail = b"}%b}" % STALE if stale else b"}}"
 
     def add_error(self, key: str, error: object) -> None:
         """Why an entity has no features."""
-        self._values.append(b'%b%b%b,"error":' % (self._next, self._head, _encode(key)))
+        self._values.append(self._lead(key) + b',"error":')
         self._between.append(_encode(error))
-        self._end(b"}")
+        self._tail = b"}"
 
-    def _end(self, end: bytes) -> None:
-        self._next = end + self._separator
-        self._last = end
+    def _lead(self, key: str) -> bytes:
+        """The beginning of the next document, with the end of the one before."""
+        return b"%b%b%b%b" % (self._tail, self._separator if self._values else b"", self._head, _encode(key))
 
     def text(self, after: bytes = b"") -> bytes:
         """The whole."""
         pieces = [b""] * (2 * len(self._values) + 1)
         pieces[:-1:2] = self._values
         pieces[1::2] = self._between
-        pieces[-1] = self._last + after
+        pieces[-1] = self._tail + after
         return b"".join(pieces)
 
 

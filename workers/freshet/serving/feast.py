@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from freshet.runtime.timestamps import rfc3339
 from freshet.serving import keys
 from freshet.serving.batch import MAX_ENTITIES, column_values
 from freshet.serving.catalogue import Catalogue, Served
@@ -21,7 +22,6 @@ from freshet.serving.problems import Problem, shown, unknown
 from freshet.serving.reads import Answers, Reads
 from freshet.serving.recall import Recall
 from freshet.serving.selection import Part
-from freshet.serving.timestamps import rfc3339
 
 EPOCH = "1970-01-01T00:00:00Z"
 """What Feast gives as event time of a join key."""

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from freshet.runtime.web import answered_by
+from freshet.runtime.web import Receive, Scope, Send, answered_by
 from freshet.serving import keys, measure
 from freshet.serving.current import Current
 from freshet.serving.gather import Gatherer
-from freshet.serving.posts import Posts, Receive, Reply
+from freshet.serving.posts import Posts, Reply
 from freshet.serving.problems import Problem, unexpected
 from freshet.serving.selection import Selection
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ENTITY_ROUTE = "/features/{entity}"

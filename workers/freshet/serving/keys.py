@@ -33,19 +33,21 @@ def checked(key: str) -> str:
 
 def all_from_json(values: Sequence[object], where: str) -> list[str]:
     """The keys of a list. Raises Problem (400)."""
-    texts = [value for value in values if type(value) is str]
-    lengths = set(map(len, texts))
-    usual = len(texts) == len(values) and 0 not in lengths and max(lengths, default=0) <= MAX_KEY_BYTES // 4
-    if usual and "\0" not in "".join(texts):
-        return texts
-    return [from_json(value, f"{where}[{index}]") for index, value in enumerate(values)]
+    try:
+        return [_key(value) for value in values]
+    except Problem:  # which one it is, is asked only now: names for all of them cost more than the check
+        return [from_json(value, f"{where}[{index}]") for index, value in enumerate(values)]
 
 
 def from_json(value: object, where: str) -> str:
     """A key of a body: a string, or an integer, which is its decimal text. Raises Problem (400)."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise invalid("bad_key", f"{where}: an entity key is a string or an integer")
     try:
-        return checked(str(value))
+        return _key(value)
     except Problem as problem:
         raise invalid(problem.code, f"{where}: {problem.message}") from None
+
+
+def _key(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise invalid("bad_key", "an entity key is a string or an integer")
+    return checked(str(value))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+from freshet.runtime.web import Receive
 from freshet.serving import batch, bodies, feast
 from freshet.serving.current import Current
 from freshet.serving.problems import Problem
 from freshet.serving.reads import Reads
 from freshet.serving.recall import Recall
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Reply(NamedTuple):

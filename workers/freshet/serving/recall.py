@@ -44,17 +44,15 @@ class Recall:
 
         The problems of the others say both what is wrong and why there is no recorded value either.
         """
-        wanted = [
-            (served, key)
+        wanted = {
+            served: [key for key, problem in found.problems.items() if problem.code in RECALLABLE]
             for served, found in answers.items()
-            for key, problem in found.problems.items()
-            if problem.code in RECALLABLE
-        ]
-        if not wanted:
+        }
+        if not any(wanted.values()):
             return
         snapshots, down = await self._recorded(wanted)
-        for served, found in answers.items():
-            mine = [key for one, key in wanted if one is served]
+        for served, mine in wanted.items():
+            found = answers[served]
             _take(served, found, [(key, one) for key in mine if (one := snapshots.get((served, key))) is not None])
             for key in mine:
                 if key in found.problems:
@@ -64,14 +62,14 @@ class Recall:
                     found.problems[key] = dataclasses.replace(problem, message=f"{problem.message}; {why}")
 
     async def _recorded(
-        self, wanted: list[tuple[Served, str]]
+        self, wanted: Mapping[Served, Sequence[str]]
     ) -> tuple[dict[tuple[Served, str], Snapshot | None], bool]:
         """What is recorded of each, as far as it is known; and whether the database could not be asked."""
         asked = self._cache.now()
         known: dict[tuple[Served, str], Snapshot | None] = {}
         missing = []
-        for served in dict.fromkeys(served for served, _ in wanted):
-            found, others = self._cache.get_all(served, [key for one, key in wanted if one is served], asked)
+        for served, keys in wanted.items():
+            found, others = self._cache.get_all(served, keys, asked)
             known.update(((served, key), snapshot) for key, snapshot in found.items())
             missing += [(served, key) for key in others]
         if not missing:

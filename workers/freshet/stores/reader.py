@@ -184,14 +184,11 @@ class OnlineReader:
         try:
             values = await self._mget([*(naming.progress_key(tag).encode() for tag in tags), *entities])
             progress = [None if value is None else Progress.parse(value) for value in values[: len(tags)]]
-        except (*Failures, ValueError) as error:
+        except Exception as error:
+            if not isinstance(error, (*Failures, ValueError)):
+                _log.exception("the store's client failed")
             for waiting in batch:
                 _refuse(waiting, describe(error))
-            return False
-        except Exception as error:
-            _log.exception("the store's client failed")
-            for waiting in batch:
-                _refuse(waiting, f"the store's client failed: {type(error).__name__}")
             return False
         complete = {tag: at is not None and at.complete for tag, at in zip(tags, progress, strict=True)}
         started = {tag: at is not None for tag, at in zip(tags, progress, strict=True)}

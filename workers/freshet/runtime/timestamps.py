@@ -1,4 +1,4 @@
-"""Times in answers: RFC 3339 in UTC with milliseconds."""
+"""Times as texts: RFC 3339 in UTC with milliseconds."""
 
 from __future__ import annotations
 
