@@ -21,7 +21,7 @@ from benchmarks.results import Figure
 from benchmarks.stack import MEASURED, OTHERS, Service, Stack, pinned, stack
 from freshet.dev.servers import EmbeddedPostgres
 from freshet.engine.duplicates import DuplicateFilter
-from freshet.processor.partition import Compiled
+from freshet.processor.compiled import Compiled
 from freshet.spec import naming
 from freshet.spec.definition import Source
 from freshet.spec.partitioning import partition_of

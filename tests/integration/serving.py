@@ -16,14 +16,14 @@ import numpy as np
 
 from freshet.engine.decode import EventDecoder
 from freshet.engine.layout import Layout
-from freshet.engine.state import PartitionState
+from freshet.engine.state import PartitionState, Write
 from freshet.runtime.settings import ServingSettings
 from freshet.serving.service import run
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
 from freshet.spec.naming import tag
 from freshet.spec.partitioning import partition_of
-from freshet.stores.fence import EntityWrite, PartitionFence
+from freshet.stores.fence import PartitionFence
 from freshet.stores.redis import Client, connect
 
 _START_SECONDS = 30
@@ -139,7 +139,7 @@ class Owner:
             keys = list(dict.fromkeys(batch.keys))
             state.load(keys, [None] * len(keys))
             state.apply(batch, np.ones(len(batch), np.bool_))
-            writes = [EntityWrite(w.key, w.blob, True, w.length, None) for w in state.encode(state.slots(keys))]
+            writes = [Write(w.key, w.blob, True, w.length, None) for w in state.encode(state.slots(keys))]
             fence.send(fence.prepare(writes, move_to=len(mine)))
 
 

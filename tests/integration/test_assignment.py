@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 
 from freshet.dev.servers import EmbeddedKafka
 from freshet.processor.assignment import Assignment
+from freshet.processor.compiled import Compiled
 from freshet.processor.partition import PartitionOwner
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.runner import Pace
@@ -42,7 +43,9 @@ def test_a_partition_that_was_stopped_and_taken_away_goes_on_when_it_comes_back(
         return Taking(owner, Rebuild(), begun, 10)
 
     with ThreadPoolExecutor(1) as io:
-        assignment = Assignment(consumer, topic, own, io, Pace(), "activity", lambda _: Continuity(int))
+        assignment = Assignment(
+            *(consumer, topic, own, io, Pace(), cast(Compiled, None), "activity", lambda _: Continuity(int))
+        )
         assignment.assigned([0], 0)
         consumer.poll(1)
         assignment.stop(0, Refused("another owner"), 0)

@@ -11,11 +11,11 @@ import redis
 from redis.cluster import RedisCluster
 
 from freshet.dev.servers import EmbeddedValkey
+from freshet.engine.state import Write
 from freshet.spec import naming
 from freshet.stores import scripts
 from freshet.stores.fence import (
     DuplicateWrite,
-    EntityWrite,
     PartitionFence,
     Progress,
     Refused,
@@ -34,8 +34,8 @@ def fence(client: Client, request: pytest.FixtureRequest) -> PartitionFence:
     return PartitionFence(client, naming.tag("shop", "activity", "0123456789", request.param))
 
 
-def whole(key: str, blob: bytes, ttl_ms: int | None = None) -> EntityWrite:
-    return EntityWrite(key, blob, True, len(blob), ttl_ms)
+def whole(key: str, blob: bytes, ttl_ms: int | None = None) -> Write:
+    return Write(key, blob, True, len(blob), ttl_ms)
 
 
 def index(*minutes: int) -> bytes:
@@ -75,7 +75,7 @@ def test_a_ttl_goes_with_whole_writes_only(fence: PartitionFence, client: Client
     fence.send(fence.prepare([whole("a", b"12345678", ttl_ms=50_000), whole("b", b"1")]))
     key = naming.entity_key(tag_of(fence), "a")
     client.pexpire(key, 20_000)
-    fence.send(fence.prepare([EntityWrite("a", b"abc", False, 8, 50_000)]))
+    fence.send(fence.prepare([Write("a", b"abc", False, 8, 50_000)]))
     assert fence.load(["a"]) == [b"abc45678"]
     assert 0 < int(client.pttl(key)) <= 20_000
     assert int(client.pttl(naming.entity_key(tag_of(fence), "b"))) == -1
@@ -91,7 +91,7 @@ def test_a_front_on_a_value_of_another_length_deletes_it_and_refuses(
     client.delete(key)
     if stored is not None:
         client.set(key, stored)
-    script = fence.prepare([EntityWrite(k, b"abc", False, 8, None) for k in "ab"], move_to=1)
+    script = fence.prepare([Write(k, b"abc", False, 8, None) for k in "ab"], move_to=1)
     with pytest.raises(Refused, match="bytes long, which is not what its owner meant"):
         fence.send(script)
     assert client.get(key) is None

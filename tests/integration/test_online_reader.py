@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from freshet.dev.servers import EmbeddedValkey
+from freshet.engine.state import Write
 from freshet.spec import naming
-from freshet.stores.fence import EntityWrite, PartitionFence
+from freshet.stores.fence import PartitionFence
 from freshet.stores.reader import Fetched, OnlineReader
 from freshet.stores.redis import Client, StoreDown, connect
 
@@ -32,7 +33,7 @@ async def opened(url: str, max_keys: int = 500) -> AsyncIterator[OnlineReader]:
 def fill(client: Client, tag: str, states: dict[str, bytes], *, complete: bool = True) -> None:
     fence = PartitionFence(client, tag)
     fence.take_over(0, "t")
-    writes = [EntityWrite(key, blob, True, len(blob), None) for key, blob in states.items()]
+    writes = [Write(key, blob, True, len(blob), None) for key, blob in states.items()]
     fence.send(fence.prepare(writes, move_to=1, complete=complete))
 
 

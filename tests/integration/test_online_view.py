@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from freshet.engine.state import Write
 from freshet.spec import naming
-from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence
+from freshet.stores.fence import DuplicateWrite, PartitionFence
 from freshet.stores.online_view import Moved, OnlineView
 from freshet.stores.redis import Client
 
@@ -26,8 +27,8 @@ def fence(client: Client, tag: str) -> PartitionFence:
     return found
 
 
-def states(*keys: str) -> list[EntityWrite]:
-    return [EntityWrite(key, key.encode(), True, len(key.encode()), None) for key in keys]
+def states(*keys: str) -> list[Write]:
+    return [Write(key, key.encode(), True, len(key.encode()), None) for key in keys]
 
 
 def duplicates(append: dict[int, bytes], drop: list[int], *minutes: int) -> DuplicateWrite:

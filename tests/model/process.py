@@ -10,9 +10,10 @@ import redis
 from confluent_kafka import Producer
 
 from freshet.processor.outputs import OutputFailed, Outputs
-from freshet.processor.partition import Limits, PartitionOwner
+from freshet.processor.partition import Flush, Limits, PartitionOwner
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.restore import Restore
+from freshet.processor.vectors import tell_together
 from freshet.spec import naming
 from freshet.stores import fence as fences
 from freshet.stores import scripts
@@ -149,8 +150,15 @@ class Process:
     def begin_flush(self) -> None:
         """Prepares scripts, if there is anything to store."""
         assert self.owner is not None
-        flush = self._do(lambda: self.owner.begin_flush(self.now_ms(), all_outputs=True))  # type: ignore[union-attr]
+        flush = self._do(self._begin_flush)
         self.scripts = list(flush.scripts) if flush else []
+
+    def _begin_flush(self) -> Flush | None:
+        owner, now_ms = self.owner, self.now_ms()
+        assert owner is not None
+        for _, error in tell_together(COMPILED, [(owner, owner.untold(now_ms))], now_ms):
+            raise error
+        return owner.begin_flush(now_ms)
 
     def send(self, lose: str | None = None, again: bool = False) -> None:
         """The next script; its reply may be lost, and then it may be sent again."""

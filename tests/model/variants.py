@@ -17,12 +17,12 @@ from freshet.engine.duplicates import event_hashes
 from freshet.engine.events import EventBatch
 from freshet.engine.hashtable import Hashes
 from freshet.engine.layout import OFFSET
-from freshet.engine.state import Applied, PartitionState
+from freshet.engine.state import Applied, PartitionState, Write
 from freshet.processor.outputs import NOTHING_HELD, Outputs
 from freshet.processor.partition import PartitionOwner
 from freshet.processor.records import Records
 from freshet.stores import fence, scripts
-from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence, Progress, Script
+from freshet.stores.fence import DuplicateWrite, PartitionFence, Progress, Script
 from tests.model.process import Variant
 from tests.model.rules import Rule
 
@@ -80,7 +80,7 @@ def _seq(patch: Patch) -> Variant:
 
 class _MovesFirst(PartitionOwner):
     def _scripts(
-        self, writes: list[EntityWrite], move_to: int | None, complete: bool, gone: Sequence[str] = ()
+        self, writes: list[Write], move_to: int | None, complete: bool, gone: Sequence[str] = ()
     ) -> list[Script]:
         if len(writes) < 2:
             return super()._scripts(writes, move_to, complete, gone)
@@ -157,7 +157,7 @@ def _skip(patch: Patch) -> Variant:
 
 class _FilterFirst(PartitionOwner):
     def _scripts(
-        self, writes: list[EntityWrite], move_to: int | None, complete: bool, gone: Sequence[str] = ()
+        self, writes: list[Write], move_to: int | None, complete: bool, gone: Sequence[str] = ()
     ) -> list[Script]:
         if len(writes) < 2 or move_to is None:
             return super()._scripts(writes, move_to, complete, gone)

@@ -18,7 +18,7 @@ import redis
 
 from freshet.engine.layout import LayoutError
 from freshet.engine.reader import Vectors
-from freshet.processor.partition import Compiled
+from freshet.processor.compiled import Compiled
 from freshet.processor.records import Records
 from freshet.spec import naming
 from freshet.spec.load import parse_featureset

@@ -183,4 +183,5 @@ class Owner:
         """The entity's features at a time, from the store or, if it is resident and `stored` is false, from memory."""
         if stored or self.states.missing([key]):
             return self.reader.read([key], [self.store.blobs.get(key)], now_ms)
-        return self.reader.read_states([key], *self.states.gather(self.states.slots([key])), now_ms)
+        rows = self.states.rows(self.states.slots([key]))
+        return self.reader.read_states([key], *self.states.table.gather(rows), now_ms)

@@ -74,7 +74,8 @@ spec:
     states.load(["a"], [None])
     batch = log_of(records, definition).batch(definition)
     states.apply(batch, np.ones(len(batch), np.bool_))
-    vectors = Reader(definition).read_states(["a"], *states.gather(states.slots(["a"])), MIDNIGHT + 12 * HOUR)
+    found = states.table.gather(states.rows(states.slots(["a"])))
+    vectors = Reader(definition).read_states(["a"], *found, MIDNIGHT + 12 * HOUR)
     [(name, column)] = vectors.columns.items()
     value = plain(column, definition.feature(name).type)[0]
     want = json.loads(codes(told)[0])

@@ -163,7 +163,7 @@ def test_events_that_come_a_few_tiles_late_make_the_tiles_that_they_make_in_orde
             for first in range(0, len(events), len(events) if together else 1):
                 part = events[first:] if together else events[first : first + 1]
                 apply(states, batch(part, offset=first))
-            _, tiles, counts, _ = states.gather(states.slots(["a"]))
+            _, tiles, counts, _ = states.table.gather(states.rows(states.slots(["a"])))
             rows.append((tiles.tolist(), counts.tolist()))
     assert rows[0][1] == [5]
     assert all(one == rows[0] for one in rows[1:])

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer
 
 from freshet.processor.assignment import Assignment
+from freshet.processor.compiled import Compiled
 from freshet.processor.partition import PartitionOwner
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.runner import Flushed, Pace, Runner
@@ -18,7 +19,8 @@ from freshet.stores.fence import Refused
 
 
 def _own(_partition: int) -> Taking:
-    owner = Mock(spec=PartitionOwner, position=0, stored=0, complete=True)
+    owner = Mock(spec=PartitionOwner, position=0, stored=0, complete=True, told_ms=0)
+    owner.due.return_value = ()
     begun: Future[Begun] = Future()
     begun.set_result(Begun(owner, None, 0))
     return Taking(owner, Mock(spec=Rebuild), begun, 0)
@@ -41,7 +43,10 @@ def test_two_that_take_a_partition_from_each_other_leave_each_other_more_and_mor
 
     monkeypatch.setattr(Runner, "step", step)
     consumer: Any = Mock(spec=Consumer)
-    assignment = Assignment(consumer, "events", _own, cast(Executor, None), Pace(0), "activity", lambda _: Mock())
+    assignment = Assignment(
+        *(consumer, "events", _own, cast(Executor, None), Pace(0)),
+        *(cast(Compiled, None), "activity", lambda _: Mock()),
+    )
     assignment.assigned([3], 0)
     waits, now = [], 0
     while results:

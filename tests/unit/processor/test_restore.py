@@ -10,9 +10,10 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from freshet.engine.state import Write
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.restore import Restore
-from freshet.stores.fence import EntityWrite, Script, StoreFull
+from freshet.stores.fence import Script, StoreFull
 from freshet.stores.states import Checkpoint, StoredState
 
 
@@ -22,10 +23,10 @@ class Fence:
     def __init__(self, full_at: int | None = None) -> None:
         self.prepared: list[list[int]] = []
         """Sizes of the states that stay."""
-        self.ending: list[EntityWrite] = []
+        self.ending: list[Write] = []
         self._full_at = full_at
 
-    def prepare(self, writes: Sequence[EntityWrite], *, lasting: Any = ((), ()), **_: Any) -> Script:
+    def prepare(self, writes: Sequence[Write], *, lasting: Any = ((), ()), **_: Any) -> Script:
         self.ending += writes
         self.prepared.append([len(blob) for blob in lasting[1]])
         return cast(Script, len(self.prepared) - 1)
@@ -68,4 +69,4 @@ def test_a_state_that_ends_some_time_still_does() -> None:
     ending = StoredState("until 90", 0, 90, b"bc")
     restore(fence, [*staying([b"a"]), ending, *staying([b"d"])], now_ms=40)
     assert fence.prepared[0] == [1, 1]
-    assert fence.ending == [EntityWrite("until 90", b"bc", True, 2, 50)]
+    assert fence.ending == [Write("until 90", b"bc", True, 2, 50)]

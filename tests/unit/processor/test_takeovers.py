@@ -14,6 +14,7 @@ import pytest
 
 from freshet.processor import takeover
 from freshet.processor.assignment import Assignment
+from freshet.processor.compiled import Compiled
 from freshet.processor.forgotten import Forgotten
 from freshet.processor.origin import LogBounds
 from freshet.processor.rebuild import Rebuild
@@ -46,12 +47,15 @@ def make() -> tuple[Assignment, Consumer, list[Taking]]:
     consumer, taken = Consumer(), []
 
     def own(_: int) -> Taking:
-        owner: Any = SimpleNamespace(position=7, complete=False, reached=lambda offset: None)
+        owner: Any = SimpleNamespace(position=7, told_ms=0, complete=False, reached=lambda offset: None)
         taken.append(Taking(owner, Rebuild(), Future(), 10))
         return taken[-1]
 
     return (
-        Assignment(cast(Any, consumer), "t", own, cast(Executor, None), Pace(), "clicks", lambda _: Continuity(int)),
+        Assignment(
+            *(cast(Any, consumer), "t", own, cast(Executor, None), Pace()),
+            *(cast(Compiled, None), "clicks", lambda _: Continuity(int)),
+        ),
         consumer,
         taken,
     )

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Executor
 from typing import Any, cast
 
 import numpy as np
 
-from freshet.processor.outputs import Outputs
-from freshet.processor.partition import Compiled, PartitionOwner
+from freshet.processor.compiled import Compiled
+from freshet.processor.outputs import OutputFailed, Outputs
+from freshet.processor.partition import PartitionOwner
+from freshet.processor.rebuild import Rebuild
 from freshet.processor.records import Records
+from freshet.processor.runner import Pace, Runner
+from freshet.processor.vectors import due_vectors, tell_together
 from freshet.spec import headers
 from freshet.spec.load import parse_featureset
+from freshet.spec.partitioning import partition_of
+from freshet.stores.deliveries import Continuity
 from freshet.stores.fence import PartitionFence, Script
 
+PARTITIONS = 3
 MANIFEST = {
     "apiVersion": "freshet.dev/v1alpha1",
     "kind": "FeatureSet",
@@ -21,23 +29,40 @@ MANIFEST = {
     "spec": {
         "version": "v1",
         "entity": {"name": "user", "key": "user_id"},
-        "source": {"topic": "raw-events", "partitions": 1, "fields": {"amount": {"type": "double"}}},
+        "source": {"topic": "raw-events", "partitions": PARTITIONS, "fields": {"amount": {"type": "double"}}},
         "features": [{"name": "n", "aggregate": "count", "windows": ["1h"]}],
         "output": {"topic": "feature-events", "every": "1s"},
     },
 }
 T0 = 1_800_000_000_000
+FEATURESET = parse_featureset(json.dumps(MANIFEST))
+COMPILED = Compiled.of(FEATURESET)
+_KEYS = {partition_of(key, PARTITIONS, FEATURESET.source.partitioner): key for key in map(str, range(99))}
+USERS = [_KEYS[partition] for partition in range(PARTITIONS)]
+"""One user of each partition."""
 
 
 class Producer:
-    """Acknowledges at once, and remembers the values."""
+    """Acknowledges at once, and remembers user, partition and count of each vector."""
 
     def __init__(self) -> None:
-        self.counts: list[int] = []
+        self.vectors: list[tuple[str, int, int]] = []
+        self.refuses: bytes | None = None
 
-    def produce(self, _topic: str, *, value: bytes, on_delivery: Any, **_: Any) -> None:
-        self.counts.append(json.loads(value)["features"]["n_1h"])
+    def produce(self, _topic: str, *, key: bytes, value: bytes, on_delivery: Any, **_: Any) -> None:
+        if key == self.refuses:
+            on_delivery("too large", None)
+            raise BufferError
+        vector = json.loads(value)
+        self.vectors.append((vector["user_id"], vector["partition"], vector["features"]["n_1h"]))
         on_delivery(None, None)
+
+    def poll(self, _seconds: float) -> None:
+        pass
+
+    @property
+    def counts(self) -> list[int]:
+        return [count for _, _, count in self.vectors]
 
 
 class Fence:
@@ -51,26 +76,48 @@ class Fence:
 
 
 class Clicks:
-    """One user's events, a flush after each."""
+    """Events of a user of each partition, a flush after each."""
 
-    def __init__(self) -> None:
-        featureset = parse_featureset(json.dumps(MANIFEST))
-        self.producer, self.next = Producer(), 0
-        source = {headers.PARTITION: "0"}
-        outputs = Outputs(cast(Any, self.producer), featureset, source=source, dead_letter_topic="dead")
-        fence = cast(PartitionFence, Fence())
-        self.owner = PartitionOwner(featureset, 0, fence, outputs, compiled=Compiled.of(featureset))
+    def __init__(self, wait_ms: int = 0) -> None:
+        self.producer, self.next = Producer(), [0] * PARTITIONS
+        self.owners = [self._owner(partition) for partition in range(PARTITIONS)]
+        executor, continuity, pace = cast(Executor, None), cast(Continuity, None), Pace(coalesce_ms=wait_ms)
+        self.runners = [Runner(owner, executor, pace, Rebuild(), continuity) for owner in self.owners]
 
-    def click(self, at_ms: int, **options: Any) -> int:
-        """Returns the offset that `progress` has afterwards."""
+    def _owner(self, partition: int) -> PartitionOwner:
+        outputs = Outputs(
+            *(cast(Any, self.producer), FEATURESET),
+            source={headers.PARTITION: str(partition)},
+            dead_letter_topic="dead",
+        )
+        table = self.owners[0].states.table if partition else None
+        owner = PartitionOwner(
+            FEATURESET, partition, cast(PartitionFence, Fence()), outputs, compiled=COMPILED, table=table
+        )
+        if not partition:
+            self.owners = [owner]
+        return owner
+
+    def take(self, at_ms: int, partition: int = 0) -> None:
+        now, user = T0 + at_ms, USERS[partition]
+        value = json.dumps({"event_id": f"e{at_ms}", "user_id": user, "timestamp": now, "amount": 1.0}).encode()
+        one = np.array([self.next[partition]], np.int64)
+        records = Records(one, np.array([now], np.int64), [value], lambda _: user.encode())
+        self.owners[partition].take(records, now)
+        self.next[partition] += 1
+
+    def tell(self, at_ms: int, *, everything: bool = False) -> list[tuple[PartitionOwner, OutputFailed]]:
         now = T0 + at_ms
-        value = json.dumps({"event_id": f"e{at_ms}", "user_id": "a", "timestamp": now, "amount": 1.0}).encode()
-        one = np.array([self.next], np.int64)
-        self.owner.take(Records(one, np.array([now], np.int64), [value], lambda _: b"a"), now)
-        self.next += 1
-        flush = self.owner.begin_flush(now, **options)
+        every = [(owner, owner.untold(now)) for owner in self.owners]
+        return tell_together(COMPILED, every if everything else due_vectors(self.runners, now, behind=False), now)
+
+    def click(self, at_ms: int, *, everything: bool = False) -> int:
+        """Returns the offset that `progress` has afterwards."""
+        self.take(at_ms)
+        assert self.tell(at_ms, everything=everything) == []
+        flush = self.owners[0].begin_flush(T0 + at_ms)
         assert flush is not None
-        self.owner.flushed()
+        self.owners[0].flushed()
         return flush.offset
 
 
@@ -81,17 +128,36 @@ def test_vectors_of_an_entity_lie_so_far_apart_as_the_manifest_says() -> None:
     assert offsets == [1, 1, 1, 4, 4, 6], "what waits for its vector holds the offset back"
 
 
-def test_with_a_backlog_they_lie_further_apart() -> None:
-    clicks = Clicks()
-    for at in (0, 1_000, 2_890, 3_000, 4_100):
-        clicks.click(at, outputs_wait_ms=3_000)
-    assert clicks.producer.counts == [1, 4]
-    clicks.click(4_200, outputs_wait_ms=10)
+def test_they_lie_further_apart_where_a_partition_waits_longer() -> None:
+    clicks = Clicks(wait_ms=3_000)
+    for at in (0, 1_000, 2_890, 3_000, 4_100, 6_001):
+        clicks.click(at)
     assert clicks.producer.counts == [1, 4, 6]
 
 
 def test_at_a_hand_over_all_are_sent() -> None:
-    clicks = Clicks()
+    clicks = Clicks(wait_ms=5_000)
     assert clicks.click(0) == 1
-    assert clicks.click(100, outputs_wait_ms=5_000, all_outputs=True) == 2
+    assert clicks.click(100, everything=True) == 2
     assert clicks.producer.counts == [1, 2]
+
+
+def test_those_of_all_partitions_are_sent_together_and_no_more_often_than_every_100_ms() -> None:
+    clicks = Clicks()
+    clicks.take(0, 0)
+    clicks.tell(0)
+    for at, partition in ((30, 1), (60, 2)):
+        clicks.take(at, partition)
+        clicks.tell(at)
+    clicks.tell(100)
+    assert clicks.producer.vectors == [(USERS[0], 0, 1), (USERS[1], 1, 1), (USERS[2], 2, 1)]
+    assert [owner.told_ms - T0 for owner in clicks.owners] == [0, 100, 100]
+
+
+def test_one_that_kafka_refuses_is_its_partitions_trouble_alone() -> None:
+    clicks = Clicks()
+    for partition in range(PARTITIONS):
+        clicks.take(0, partition)
+    clicks.producer.refuses = USERS[1].encode()
+    assert [owner.partition for owner, _ in clicks.tell(0)] == [1]
+    assert clicks.producer.vectors == [(USERS[0], 0, 1), (USERS[2], 2, 1)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import filterfalse, repeat
+from functools import partial
+from itertools import chain, filterfalse, repeat
 from typing import NamedTuple
 
 import numpy as np
 
-from freshet.engine.column import Bools, Column, Floats, Ints
+from freshet.engine.column import Bools, Column, Ints
 from freshet.engine.events import EventBatch
 from freshet.engine.layout import Layout
 from freshet.engine.state_table import StateTable, Tally
@@ -25,6 +26,12 @@ class Write(NamedTuple):
     """False: `blob` is only the front, to be laid over the start of the stored value."""
     length: int
     """Bytes that the stored value has afterwards."""
+    ttl_ms: int | None = None
+    """Life of a value written whole; None: for ever. Under a front it goes on."""
+
+
+_write: Callable[[Iterable[object]], Write] = partial(tuple.__new__, Write)
+"""`Write._make` without the way through Python: there is one for nearly each event of many entities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +118,18 @@ class PartitionState:
         taken = self.table.apply(self._row[slot], batch.offset, batch.t_ms, batch.fields, accepted)
         return Applied(slot, *taken)
 
-    def encode(self, slots: Ints, *, now_ms: int = 0, renew_before_ms: int = 0) -> list[Write]:
-        """What to store for these entities, each of which has had an event.
+    def encode(
+        self, slots: Ints, *, now_ms: int = 0, renew_before_ms: int = 0, ttl_ms: int | None = None
+    ) -> list[Write]:
+        """What to store for these entities, each of which has had an event, for so long.
 
         Entities whose last whole write was before `renew_before_ms` are written whole, since only that renews a TTL.
         The states count as stored from here on: if a write fails, all of this object is to be dropped.
         """
         order, blobs, lengths, fronts = self.table.encode(self._row[slots], now_ms, renew_before_ms)
         keys = map(self.keys.__getitem__, slots[order].tolist())
-        whole = [*repeat(False, fronts), *repeat(True, len(blobs) - fronts)]
-        return list(map(Write._make, zip(keys, blobs, whole, lengths, strict=True)))
-
-    def gather(self, slots: Ints) -> tuple[Floats, Floats, Ints, list[bytes]]:
-        """See `StateTable.gather`."""
-        return self.table.gather(self._row[slots])
+        whole = chain(repeat(False, fronts), repeat(True, len(blobs) - fronts))
+        return list(map(_write, zip(keys, blobs, whole, lengths, repeat(ttl_ms))))
 
     def _take_slots(self, keys: Sequence[str]) -> Ints:
         out = np.empty(len(keys), np.int64)

@@ -53,13 +53,13 @@ class VectorTexts:
         self._head = tuple(head.values())
         self._encode = msgspec.json.Encoder().encode
 
-    def texts(self, keys: Sequence[str], vectors: Vectors, partition: int) -> list[bytes]:
-        """One JSON text an entity."""
+    def texts(self, keys: Sequence[str], vectors: Vectors, partitions: Iterable[int]) -> list[bytes]:
+        """One JSON text an entity; `partitions` has one entry each."""
         lists = [plain(vectors.columns[f.name], f.type) for f in self._features]
         rows: Iterable[Any] = map(self._row, *lists) if lists else (self._row() for _ in keys)
         same = [repeat(value) for value in self._head]
         as_of = vectors.q_ms.tolist()
-        made = map(self._vector, *same, keys, repeat(partition), vectors.offset.tolist(), as_of, rows)
+        made = map(self._vector, *same, keys, partitions, vectors.offset.tolist(), as_of, rows)
         return list(map(self._encode, made))
 
 

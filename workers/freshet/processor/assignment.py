@@ -9,11 +9,13 @@ from concurrent.futures import Executor
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from freshet.engine.layout import LayoutError
+from freshet.processor.compiled import Compiled
 from freshet.processor.outputs import OutputFailed
 from freshet.processor.partition import SourceChanged, SourceTruncated
 from freshet.processor.records import Records
 from freshet.processor.runner import Flushed, Pace, Runner
 from freshet.processor.takeover import Taking
+from freshet.processor.vectors import due_vectors, tell_together
 from freshet.runtime import metrics
 from freshet.runtime.tries import Tries
 from freshet.stores import kafka
@@ -47,6 +49,7 @@ class Assignment:
         own: Callable[[int], Taking],
         io: Executor,
         pace: Pace,
+        compiled: Compiled,
         featureset: str,
         continuity: Callable[[int], Continuity],
     ) -> None:
@@ -56,6 +59,7 @@ class Assignment:
         self._own = own
         self._io = io
         self._pace = pace
+        self._compiled = compiled
         self._featureset = featureset
         self._continuity = continuity
         self.runners: dict[int, Runner] = {}
@@ -165,7 +169,10 @@ class Assignment:
             self.dropped([partition])
 
     def step(self, now_ms: int, *, behind: bool) -> list[Flushed]:
-        """One step of every runner."""
+        """Sends the vectors that are due, and one step of every runner."""
+        due = due_vectors(self.runners.values(), now_ms, behind=behind)
+        for owner, problem in tell_together(self._compiled, due, now_ms):
+            self.stop(owner.partition, problem, now_ms)
         flushed = []
         for p, runner in list(self.runners.items()):
             try:
@@ -185,11 +192,16 @@ class Assignment:
         left = {p: self.runners[p] for p in partitions if p in self.runners}
         while left and clock() < deadline_ms:
             poll()
+            now_ms = clock()
+            due = [(runner.owner, runner.owner.untold(now_ms)) for runner in left.values()]
+            for owner, problem in tell_together(self._compiled, due, now_ms):
+                _not_drained(owner.partition, problem)
+                del left[owner.partition]
             for p, runner in list(left.items()):
                 try:
-                    runner.step(clock(), behind=False, hurry=True)
+                    runner.step(now_ms, behind=False, hurry=True)
                 except Failure as error:
-                    log.warning("partition not drained", extra={"partition": p, "error": str(error)})
+                    _not_drained(p, error)
                     del left[p]
                 else:
                     if runner.owner.settled():
@@ -231,3 +243,7 @@ class Assignment:
             extra={"partition": partition, "offset": owner.position, "complete": owner.complete},
         )
         return owner.position
+
+
+def _not_drained(partition: int, error: Exception) -> None:
+    log.warning("partition not drained", extra={"partition": partition, "error": str(error)})

@@ -12,9 +12,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from freshet.engine.reader import Vectors
 from freshet.engine.rejection import Rejected
-from freshet.engine.vectors import VectorTexts
 from freshet.processor.records import Records
 from freshet.spec import headers as names
 from freshet.spec.definition import FeatureSet
@@ -51,10 +49,7 @@ class Outputs:
         self._producer = producer
         self._featureset = featureset
         self._headers = [(name, value.encode()) for name, value in source.items()]
-        self._partition = int(source[names.PARTITION])
         self._dead_letter_topic = dead_letter_topic
-        head = {"featureset": featureset.name, "version": featureset.version}
-        self._texts = VectorTexts(featureset.definition, {**head, "revision": featureset.definition.revision})
         self._groups: deque[_Group] = deque()
 
     def held_from(self) -> int:
@@ -66,12 +61,12 @@ class Outputs:
             self._groups.popleft()
         return min((g.offset for g in self._groups if g.left), default=NOTHING_HELD)
 
-    def send_vectors(self, keys: Sequence[str], vectors: Vectors, from_offset: int) -> None:
+    def send_vectors(self, keys: Sequence[str], texts: Sequence[bytes], from_offset: int) -> None:
         """Sends one feature vector an entity; they answer for offsets from `from_offset` on."""
         topic = self._featureset.output_topic
         assert topic is not None
         group = self._group(from_offset, len(keys))
-        for key, value in zip(keys, self._texts.texts(keys, vectors, self._partition), strict=True):
+        for key, value in zip(keys, texts, strict=True):
             self._produce(topic, group, value, key.encode())
 
     def send_dead_letters(self, records: Records, rejected: Sequence[Rejected], now_ms: int) -> None:

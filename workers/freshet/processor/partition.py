@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from freshet.engine.column import Bools, Ints
-from freshet.engine.decode import EventDecoder
 from freshet.engine.duplicates import DuplicateFilter
 from freshet.engine.events import EventBatch
-from freshet.engine.layout import Layout
+from freshet.engine.hashtable import Hashes
 from freshet.engine.partitions import partitions_of
-from freshet.engine.reader import Reader
 from freshet.engine.rejection import Reason, Rejected
-from freshet.engine.state import Applied, PartitionState
+from freshet.engine.state import Applied, PartitionState, Write
 from freshet.engine.state_table import StateTable, Tally
+from freshet.processor.compiled import Compiled
 from freshet.processor.decoded import Decoded, decode_together
 from freshet.processor.forgotten import Forgotten
 from freshet.processor.outputs import Outputs
@@ -31,14 +31,13 @@ from freshet.processor.records import Records
 from freshet.spec.definition import FeatureSet
 from freshet.spec.lifetime import TTL_SLACK_MS, state_ttl_ms
 from freshet.spec.partitioning import partition_of
-from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence, Script, Takeover
+from freshet.stores.fence import DuplicateWrite, PartitionFence, Script, Takeover
 
-T = TypeVar("T")
+Load = Callable[[], list[bytes | None]]
+"""Gives stored states; None: an entity has none. Raises Refused, StoreDown."""
 
 _LOAD_KEYS = 500
 """Keys of one load: one MGET must not block the store for long."""
-_SEND_MS = 100
-"""Due vectors are gathered for so long: one read of fifty entities costs little more than one of one."""
 
 
 class SourceChanged(Exception):
@@ -108,6 +107,17 @@ class Flush:
     """Broker time of the oldest event that becomes readable with it."""
 
 
+class Prepared(NamedTuple):
+    """Records of this partition's entities, those of which that are not in memory are on their way."""
+
+    records: Records
+    batch: EventBatch
+    hashes: Hashes
+    rejected: list[Rejected]
+    missing: Sequence[str]
+    loads: list[Load]
+
+
 class Admitted(NamedTuple):
     """Records whose events may change the states."""
 
@@ -131,13 +141,13 @@ class PartitionOwner:
         outputs: Outputs,
         *,
         compiled: Compiled,
-        io: Callable[[Callable[[], list[bytes | None]]], list[bytes | None]] = lambda call: call(),
+        io: Callable[[Load], Load] = lambda load: load,
         limits: Limits | None = None,
         counts: Counts | None = None,
         table: StateTable | None = None,
     ) -> None:
-        """`io` runs a load where the scripts are sent, in order with them, and waits for it. `table` is shared by the
-        owners of a process; None: one of its own."""
+        """`io` begins a load where the scripts are sent, in order with them; what it returns waits for it. `table` is
+        shared by the owners of a process; None: one of its own."""
         self.partition = partition
         self.counts = counts or Counts()
         self.fence = fence
@@ -152,7 +162,8 @@ class PartitionOwner:
         self._filter = DuplicateFilter(self._definition.deduplicate_ms)
         self._flushing = False
         self._oldest_broker_ms: int | None = None
-        self._sent_ms = 0
+        self.told_ms = 0
+        """When vectors were sent last."""
         self._ttl_ms = state_ttl_ms(featureset)
         self.forgotten = Forgotten()
         """Erasures that are known before they are read."""
@@ -193,11 +204,11 @@ class PartitionOwner:
     def take(self, records: Records, now_ms: int) -> None:
         """Takes the next records of the partition. Raises Refused, StoreDown, OutputFailed."""
         decoded = decode_together(self._compiled.decoder, [records])[0]
-        admitted = self.admit(records, decoded)
+        admitted = self.admit(self.prepare(records, decoded))
         self.applied(admitted, self.states.apply(admitted.batch, admitted.accepted), now_ms)
 
-    def admit(self, records: Records, decoded: Decoded) -> Admitted:
-        """All of `take` before the states change. Raises Refused, StoreDown."""
+    def prepare(self, records: Records, decoded: Decoded) -> Prepared:
+        """All of `take` before the store is waited for."""
         batch, hashes, rejected = decoded.batch, decoded.hashes, decoded.rejected
         missing = self.states.missing(batch.keys)
         kept, misrouted = self._routed(batch, records, missing)
@@ -205,9 +216,14 @@ class PartitionOwner:
             batch, hashes = batch.select(kept), hashes[kept]
             rejected = [*rejected, *misrouted]
             missing = self.states.missing(batch.keys)
+        return Prepared(records, batch, hashes, rejected, missing, self._begin_load(missing))
+
+    def admit(self, prepared: Prepared) -> Admitted:
+        """All of `take` before the states change. Raises Refused, StoreDown."""
+        records, batch, hashes, rejected, missing, loads = prepared
         index = np.searchsorted(records.offset, batch.offset)
         accepted = self._filter.accept(records.offset, records.broker_ms, index, hashes, records.known)
-        self._load(missing)
+        self._load(missing, loads)
         erased = self._erase(records)
         self.counts.hits += len(batch) - len(missing)
         return Admitted(records, batch, accepted, rejected, erased)
@@ -240,24 +256,35 @@ class PartitionOwner:
             self.position > self.stored or (not self.complete and self.position >= self._complete_from)
         )
 
-    def begin_flush(self, now_ms: int, *, outputs_wait_ms: int = 0, all_outputs: bool = False) -> Flush | None:
-        """Encodes every dirty state and sends the vectors that are due; None if nothing is to be stored yet.
+    def due(self, now_ms: int, wait_ms: int = 0) -> Ints:
+        """Slots of entities whose vectors are due, and were not sent within `output.every` and `wait_ms`."""
+        return self._due(now_ms, max(self._featureset.output_every_ms, wait_ms))
 
-        An entity's vectors lie `output.every` apart, or `outputs_wait_ms` if that is longer, but with `all_outputs`.
+    def untold(self, now_ms: int) -> Ints:
+        """Slots of all entities whose vectors are due."""
+        return self._due(now_ms, 0)
+
+    def _due(self, now_ms: int, every_ms: int) -> Ints:
+        if self._featureset.output_topic is None:
+            return np.empty(0, np.int64)
+        return self._pending.due(now_ms, every_ms)
+
+    def tell(self, slots: Ints, keys: Sequence[str], texts: Sequence[bytes], now_ms: int) -> None:
+        """Sends the vectors of these entities. Raises OutputFailed."""
+        self.told_ms = now_ms
+        self._outputs.send_vectors(keys, texts, self._pending.sent(slots, now_ms))
+        self.counts.vectors += len(keys)
+
+    def begin_flush(self, now_ms: int) -> Flush | None:
+        """Encodes every dirty state; None if nothing is to be stored yet. What waits for its vector holds the offset.
+
         The scripts are fixed from here on; while they are sent, `take` may go on. Raises OutputFailed.
         """
         dirty = self._pending.dirty
-        slots = dirty[~self.states.empty(dirty)]
-        renew = now_ms - min(TTL_SLACK_MS, self._ttl_ms // 2) if self._ttl_ms is not None else 0
-        encoded = self.states.encode(slots, now_ms=now_ms, renew_before_ms=renew)
-        writes = [EntityWrite._make((*write, self._ttl_ms)) for write in encoded]
-        self._pending.written(slots)
-        if all_outputs or now_ms - self._sent_ms >= _SEND_MS:
-            self._sent_ms = now_ms
-            every = max(self._featureset.output_every_ms, outputs_wait_ms)
-            self._send_due(now_ms, 0 if all_outputs else every)
+        empty = self.states.empty(dirty)
+        writes = self._writes(dirty[~empty], now_ms)
         move_to = min(self.position, self._pending.due_from(), self._outputs.held_from())
-        gone, move_to = self._gone(dirty[self.states.empty(dirty)], move_to)
+        gone, move_to = self._gone(dirty[empty], move_to)
         complete = not self.complete and self.position >= self._complete_from
         if not writes and move_to <= self.stored and not complete:
             return None
@@ -293,7 +320,8 @@ class PartitionOwner:
         if not last:
             return np.empty(0, np.int64)
         keys = list(last)
-        self._load(self.states.missing(keys))
+        missing = self.states.missing(keys)
+        self._load(missing, self._begin_load(missing))
         slots, offsets = self.states.slots(keys), records.offset[list(last.values())]
         reset = self.states.erase(slots, offsets)
         self._pending.erased(slots[reset], offsets[reset])
@@ -305,6 +333,8 @@ class PartitionOwner:
 
         It is one script, however many there are: they are no more than what was taken since the last flush.
         """
+        if not len(slots):
+            return [], move_to
         slots, move_to = self._pending.erasable(slots, move_to)
         self._pending.written(slots)
         return [self.states.keys[slot] for slot in slots.tolist()], move_to
@@ -329,10 +359,13 @@ class PartitionOwner:
         index = np.searchsorted(records.offset, batch.offset[~kept])
         return kept, [Rejected(i, Reason.MISROUTED, sentence) for i in index.tolist()]
 
-    def _load(self, missing: list[str]) -> None:
-        for begin in range(0, len(missing), _LOAD_KEYS):
-            keys = missing[begin : begin + _LOAD_KEYS]
-            blobs = self._io(lambda keys=keys: self.fence.load(keys))  # type: ignore[misc]
+    def _begin_load(self, missing: Sequence[str]) -> list[Load]:
+        parts = _parts(missing)
+        return [self._io(partial(self.fence.load, keys)) for keys in parts]
+
+    def _load(self, missing: Sequence[str], loads: Sequence[Load]) -> None:
+        for keys, load in zip(_parts(missing), loads, strict=True):
+            blobs = load()
             self.states.load(keys, blobs)
             self.counts.misses += sum(blob is None for blob in blobs)
         if missing:
@@ -343,20 +376,15 @@ class PartitionOwner:
             if ahead:
                 self.states.erase(self.states.slots(list(ahead)), np.array(list(ahead.values()), np.int64))
 
-    def _send_due(self, now_ms: int, every_ms: int) -> None:
-        if self._featureset.output_topic is None:
-            return
-        slots = self._pending.due(now_ms, every_ms)
+    def _writes(self, slots: Ints, now_ms: int) -> list[Write]:
         if not len(slots):
-            return
-        keys = [self.states.keys[slot] for slot in slots.tolist()]
-        vectors = self._compiled.reader.read_states(keys, *self.states.gather(slots), now_ms)
-        self._outputs.send_vectors(keys, vectors, self._pending.sent(slots, now_ms))
-        self.counts.vectors += len(keys)
-        self.counts.nulls += vectors.nulls
+            return []
+        renew = now_ms - min(TTL_SLACK_MS, self._ttl_ms // 2) if self._ttl_ms is not None else 0
+        self._pending.written(slots)
+        return self.states.encode(slots, now_ms=now_ms, renew_before_ms=renew, ttl_ms=self._ttl_ms)
 
     def _scripts(
-        self, writes: list[EntityWrite], move_to: int | None, complete: bool, gone: Sequence[str] = ()
+        self, writes: list[Write], move_to: int | None, complete: bool, gone: Sequence[str] = ()
     ) -> list[Script]:
         size = self._limits.keys_per_script
         chunks = [writes[i : i + size] for i in range(0, len(writes), size)] or [[]]
@@ -371,16 +399,5 @@ class PartitionOwner:
         return [*scripts, last]
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """One definition, compiled once and shared by the owners of all partitions."""
-
-    decoder: EventDecoder
-    layout: Layout
-    reader: Reader
-
-    @classmethod
-    def of(cls, featureset: FeatureSet) -> Compiled:
-        """Compiles a FeatureSet's definition."""
-        layout = Layout(featureset.definition)
-        return cls(EventDecoder(featureset.definition), layout, Reader(featureset.definition, layout))
+def _parts(keys: Sequence[str]) -> list[Sequence[str]]:
+    return [keys[begin : begin + _LOAD_KEYS] for begin in range(0, len(keys), _LOAD_KEYS)]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 from freshet.engine.layout import Layout
+from freshet.engine.state import Write
 from freshet.processor.partition import SourceTruncated
 from freshet.processor.rebuild import Rebuild
-from freshet.stores.fence import DuplicateWrite, EntityWrite, PartitionFence, Script
+from freshet.stores.fence import DuplicateWrite, PartitionFence, Script
 from freshet.stores.states import Snapshot, StoredState
 
 Send = Callable[[Script], None]
@@ -66,9 +67,7 @@ class Restore:
 
     def _write(self, states: Sequence[StoredState], now_ms: int, duplicates: DuplicateWrite | None = None) -> None:
         ending = [
-            EntityWrite(key, blob, True, len(blob), max(1, at - now_ms))
-            for key, _, at, blob in states
-            if at is not None
+            Write(key, blob, True, len(blob), max(1, at - now_ms)) for key, _, at, blob in states if at is not None
         ]
         lasting = [state for state in states if state.expires_ms is None] if ending else states
         columns = [state.key for state in lasting], [state.blob for state in lasting]

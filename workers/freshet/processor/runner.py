@@ -81,6 +81,10 @@ class Runner:
         if self._waiting_since_ms is None:
             self._waiting_since_ms = now_ms
 
+    def wait_ms(self, now_ms: int, *, behind: bool) -> int:
+        """How long dirty states and due vectors wait for more events."""
+        return self._pace.wait_ms(now_ms - self._newest_broker_ms if behind else None)
+
     def step(self, now_ms: int, *, behind: bool, hurry: bool = False) -> Flushed | None:
         """Collects a finished flush, begins one that is due, checks `progress` while idle.
 
@@ -88,10 +92,10 @@ class Runner:
         """
         done = self._collect(now_ms)
         if self._sending is None and self.owner.wants_flush():
-            wait = self._pace.wait_ms(now_ms - self._newest_broker_ms if behind else None)
+            wait = self.wait_ms(now_ms, behind=behind)
             since = now_ms if self._waiting_since_ms is None else self._waiting_since_ms
             if hurry or now_ms - since >= wait or self._waiting_since_ms is None:
-                self._begin(now_ms, wait, hurry)
+                self._begin(now_ms)
         if self._sending is None and self._checking is None and now_ms - self._contact_ms >= self._pace.check_ms:
             self._checking = self._io.submit(self.owner.fence.check)
         return done
@@ -120,9 +124,9 @@ class Runner:
             flush.entities, (now_ms - self._began_ms) / 1000, None if oldest is None else max(0, now_ms - oldest)
         )
 
-    def _begin(self, now_ms: int, wait_ms: int, all_outputs: bool) -> None:
+    def _begin(self, now_ms: int) -> None:
         self._waiting_since_ms = None
-        flush = self.owner.begin_flush(now_ms, outputs_wait_ms=wait_ms, all_outputs=all_outputs)
+        flush = self.owner.begin_flush(now_ms)
         if flush is not None:
             self._flush, self._began_ms = flush, now_ms
             self._sending = self._io.submit(self._send, flush.scripts)

@@ -18,10 +18,11 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 
 from freshet.engine.state_table import StateTable
 from freshet.processor.assignment import Assignment
+from freshet.processor.compiled import Compiled
 from freshet.processor.messages import to_records
 from freshet.processor.origin import LogBounds
 from freshet.processor.outputs import Outputs
-from freshet.processor.partition import Compiled, Limits, PartitionOwner, SourceChanged, SourceTruncated
+from freshet.processor.partition import Limits, PartitionOwner, SourceChanged, SourceTruncated
 from freshet.processor.poll_size import PollSize
 from freshet.processor.records import Records
 from freshet.processor.report import Report
@@ -114,6 +115,7 @@ class Processor:
             self._own,
             self._io,
             Pace(settings.coalesce_ms),
+            self._compiled,
             featureset.name,
             self._continuity,
         )
@@ -296,7 +298,7 @@ class Processor:
             PartitionFence(self._store, tag),
             outputs,
             compiled=self._compiled,
-            io=lambda call: self._io.submit(call).result(),
+            io=lambda load: self._io.submit(load).result,
             limits=Limits(resident_entities=settings.resident_entities),
             counts=self.report.counts,
             table=self._table,

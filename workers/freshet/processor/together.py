@@ -8,7 +8,7 @@ from freshet.engine.decode import EventDecoder
 from freshet.engine.state import apply_together
 from freshet.processor.assignment import Failure
 from freshet.processor.decoded import decode_together
-from freshet.processor.partition import Admitted
+from freshet.processor.partition import Admitted, Prepared
 from freshet.processor.records import Records
 from freshet.processor.runner import Runner
 
@@ -45,9 +45,13 @@ def _take_group(
     failed: list[tuple[Runner, Exception]] = []
     admitted: list[tuple[Runner, Admitted]] = []
     decoded = decode_together(decoder, [records for _, records in parts])
-    for (runner, records), one in zip(parts, decoded, strict=True):
+    prepared: list[tuple[Runner, Prepared]] = [
+        (runner, runner.owner.prepare(records, one)) for (runner, records), one in zip(parts, decoded, strict=True)
+    ]
+    # All loads are under way before the first is waited for.
+    for runner, one in prepared:
         try:
-            admitted.append((runner, runner.owner.admit(records, one)))
+            admitted.append((runner, runner.owner.admit(one)))
         except Failure as error:
             failed.append((runner, error))
     if not admitted:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from freshet.engine.duplicates import DuplicateFilter
+from freshet.engine.state import Write
 from freshet.spec import naming
 from freshet.stores import scripts
 from freshet.stores.redis import Client, Failures, StoreDown, describe, execute
@@ -18,7 +19,6 @@ from freshet.stores.scripts import StoreFull
 
 __all__ = [
     "DuplicateWrite",
-    "EntityWrite",
     "PartitionFence",
     "Progress",
     "Refused",
@@ -68,19 +68,6 @@ class Progress(NamedTuple):
     def __str__(self) -> str:
         complete = "restoring" if self.restoring else "complete" if self.complete else "incomplete"
         return f"offset {self.offset}, {complete}, token {self.token[:6]}…, seq {self.seq}"
-
-
-class EntityWrite(NamedTuple):
-    """The new value of one state."""
-
-    key: str
-    blob: bytes
-    whole: bool
-    """False: `blob` is laid over the start of the stored value, whose TTL goes on."""
-    length: int
-    """Bytes that the value has afterwards."""
-    ttl_ms: int | None
-    """Life of a value written whole; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +163,7 @@ class PartitionFence:
 
     def prepare(
         self,
-        writes: Sequence[EntityWrite],
+        writes: Sequence[Write],
         move_to: int | None = None,
         complete: bool | None = None,
         duplicates: DuplicateWrite | None = None,
@@ -283,7 +270,7 @@ class PartitionFence:
 
     def _operands(
         self,
-        writes: Sequence[EntityWrite],
+        writes: Sequence[Write],
         duplicates: DuplicateWrite | None,
         gone: Sequence[str],
         lasting: tuple[Sequence[str], Sequence[bytes]],
