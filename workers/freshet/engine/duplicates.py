@@ -8,6 +8,7 @@ filter is a function of the log alone. It is kept as 64-bit hashes in buckets of
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,8 @@ class DuplicateFilter:
         self.minutes: set[int] = set(words[1:])
         self._stored_log_ms = self._log_ms
         self._table = HashTable()
-        self._pending: list[tuple[Ints, Ints, Hashes, Bools]] = []
+        self._pending: deque[tuple[Ints, Ints, Hashes, Bools]] = deque()
+        """Offsets, log times, hashes and whether they count of records that are in no stored filter."""
 
     @classmethod
     def of_accepted(cls, deduplicate_ms: int, log_ms: int, log: Ints, hashes: Hashes) -> DuplicateFilter:
@@ -112,14 +114,13 @@ class DuplicateFilter:
 
     def changes(self, offset: int) -> Changes:
         """What storing needs so that the stored filter is that of all records below `offset`; each is told once."""
-        taken, left = [], []
-        for part in self._pending:
+        taken = []
+        while self._pending and self._pending[0][0][0] < offset:
+            part = self._pending.popleft()
             cut = int(np.searchsorted(part[0], offset))
-            if cut:
-                taken.append(tuple(a[:cut] for a in part))
+            taken.append(tuple(a[:cut] for a in part))
             if cut < len(part[0]):
-                left.append((part[0][cut:], part[1][cut:], part[2][cut:], part[3][cut:]))
-        self._pending = left
+                self._pending.appendleft((part[0][cut:], part[1][cut:], part[2][cut:], part[3][cut:]))
         append: dict[int, bytes] = {}
         if taken:
             log, hashes, kept = (np.concatenate([part[i] for part in taken]) for i in (1, 2, 3))
