@@ -144,9 +144,11 @@ def test_kafka_is_away(
         assert server.get("/features/user_probe/idle")[1]["value"] > idle
         assert count() == 1
         eventually(lambda: "Kafka" in str(ready(port).get("kafka")), 40)
+        eventually(lambda: ready(port)["group"] == "not joined", 20)
+        assert ready(port)["ready"] is False, "its session is over: no partition is its own"
         own_kafka.start()
         eventually(lambda: probe(url, 2).status_code == 202, 30)
-        eventually(lambda: ready(port).get("kafka") == "ok", 40)
+        eventually(lambda: ready(port).get("kafka") == "ok" and bool(ready(port)["ready"]), 40)
         system.wait_processed()
         # The refused event may have been written all the same: its answer says so.
         assert count() in (2, 3)

@@ -250,3 +250,23 @@ def test_a_database_of_a_newer_version_is_left_alone_and_said(recording: Recordi
         connection.execute("INSERT INTO freshet.migrations (number) VALUES (9999)")
     process = recording.recorder()
     eventually(lambda: "migration 9999" in str(recording.ready(process).get("history")), "it says why", 30)
+
+
+def test_one_whose_session_is_lost_says_so(
+    tmp_path: Path, own_kafka: EmbeddedKafka, database: str, namespace: str, unique: Callable[[str], str]
+) -> None:
+    """Kafka is silent for longer than a session lasts: no partition is waited for then, as none is this one's."""
+    recording = Recording(tmp_path, (own_kafka, database), namespace, unique)
+    process = recording.recorder()
+    recording.send(20)
+    recording.wait_recorded()
+    assert recording.ready(process)["group"] == "joined"
+    own_kafka.process.send_signal(signal.SIGSTOP)
+    eventually(lambda: recording.ready(process).get("group") == "not joined", "it is in no group", 30)
+    assert not recording.ready(process)["ready"]
+    own_kafka.process.send_signal(signal.SIGCONT)
+    eventually(lambda: bool(recording.ready(process).get("ready")), "it is a member again", 60)
+    recording.send(20)
+    recording.wait_recorded()
+    recording.assert_recorded()
+    recording.close()

@@ -28,7 +28,7 @@ def test_only_partitions_that_it_has_are_shown() -> None:
     assignment: Any = SimpleNamespace(runners={0: runner(90), 1: runner(95, complete=False)}, waiting={}, rebuilding={})
     source: Any = SimpleNamespace(problem=None, away=None)
     report = Report(SimpleNamespace(name="reported"), assignment, source)  # type: ignore[arg-type]
-    report.update(1_000, lambda _: 100)
+    report.update(1_000, lambda _: 100, lambda: True)
     assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (10, 5)
     assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (1, None)
     assert (value("rebuild_progress_ratio", partition="0"), value("rebuild_progress_ratio", partition="1")) == (
@@ -43,17 +43,17 @@ def test_only_partitions_that_it_has_are_shown() -> None:
 
     assignment.runners = {0: runner(100)}
     assignment.waiting = {1: Waiting("StoreFull", "no memory", 0)}
-    report.update(2_000, lambda _: 100)
+    report.update(2_000, lambda _: 100, lambda: True)
     assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (0, 5)  # still behind
     assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (0, 1)
     assert (value("rebuild_progress_ratio", partition="1"), report.ready()[1]["rebuilding"]) == (None, {})
 
     assignment.runners, assignment.waiting = {2: runner(99)}, {}
-    report.update(3_000, lambda _: 100)
+    report.update(3_000, lambda _: 100, lambda: True)
     lags = [value("partition_lag", partition=str(partition)) for partition in range(3)]
     assert lags == [None, None, 1]
     assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (0, 0)
 
     assignment.runners = {}
-    report.update(4_000, lambda _: 100)
+    report.update(4_000, lambda _: 100, lambda: True)
     assert value("partition_lag", partition="2") is None

@@ -42,7 +42,7 @@ class Report:
         self.problem: str | None = None
         """Why nothing is processed at all."""
         self.member = False
-        """Whether this process has joined the consumer group: from then on it does its part, even with no partition."""
+        """Whether this process is in the consumer group: it does its part then, even with no partition."""
         self.busy_seconds = 0.0
         """Time since the last update that the main loop did not wait for events."""
 
@@ -60,7 +60,7 @@ class Report:
             "rebuilding": {str(p): one for p, one in sorted(self._rebuilding.items())},
             "stopped": waiting,
             "lag": {str(p): lag for p, lag in sorted(self._lags.copy().items())},
-            "group": "joined" if self.member else "not joined yet",
+            "group": "joined" if self.member else "not joined",
             "kafka": self._source.away or "ok",
             "problem": problem,
         }
@@ -80,11 +80,12 @@ class Report:
         """The client reports a problem that it goes on from by itself."""
         log.warning("Kafka reports a problem", extra={"code": error.name(), "error": error.str()})
 
-    def update(self, now_ms: int, log_end: Callable[[int], int]) -> None:
-        """Moves the counts into the metrics, about four times a second."""
+    def update(self, now_ms: int, log_end: Callable[[int], int], is_member: Callable[[], bool]) -> None:
+        """Moves the counts into the metrics and looks at the group, about four times a second."""
         if abs(now_ms - self._updated_ms) < _UPDATE_MS:
             return
         self._updated_ms = now_ms
+        self.member = is_member()
         self._show_partitions(log_end)
         self._look_at_rebuilding(now_ms)
         counts, name = self.counts, self._name

@@ -148,8 +148,7 @@ class Processor:
             self._assignment.retry(now)
             self._watch_source(now)
             self._commit(now)
-            self.report.member = self.report.member or bool(self._consumer.memberid())
-            self.report.update(now, self._ends)
+            self.report.update(now, self._ends, lambda: bool(self._consumer.memberid()))
 
     def _ends(self, partition: int) -> int:
         """Where the partition's log ends, as far as the client knows without asking."""

@@ -28,7 +28,7 @@ class Report:
         self.wanted: tuple[str, ...] = ()
         """Topics to record."""
         self.member = False
-        """Whether this process has joined the consumer group."""
+        """Whether this process is in the consumer group: not once its session is lost, until it has joined anew."""
         self.configured = True
         """Whether the configuration was read."""
         self.checkpoints: dict[str, str] = {}
@@ -49,7 +49,7 @@ class Report:
             "missed": self.missed,
             "checkpoints_missing": self.checkpoints,
             "paused": self._holdings.held,
-            "group": "joined" if self.member else "not joined yet",
+            "group": "joined" if self.member else "not joined",
         }
         good = self.configured and self.database is None and self._topics.problem is None and not waiting
         return good and (self.member or not self.wanted), details
@@ -86,11 +86,12 @@ class Report:
         for table, count in outcome.refused.items():
             metrics.RECORDER_REFUSED.labels(table).inc(count)
 
-    def update(self, now_ms: int, log_end: Callable[[Key], int]) -> None:
-        """Sets the lag of every partition, about four times a second."""
+    def update(self, now_ms: int, log_end: Callable[[Key], int], is_member: Callable[[], bool]) -> None:
+        """Sets the lag of every partition and looks at the group, about four times a second."""
         if now_ms - self._updated_ms < _UPDATE_MS:
             return
         self._updated_ms = now_ms
+        self.member = is_member()
         for key, owned in self._holdings.owned.items():
             metrics.RECORDER_LAG.labels(key[0], str(key[1])).set(max(0, log_end(key) - owned.recorded))
 

@@ -135,8 +135,7 @@ class Recorder:
             self._commit(now)
             self._keeper.step(now, self._plan.retention, up=self.report.database is None)
             self._checkpoint(now)
-            self.report.member = bool(self._subscribed) and (self.report.member or bool(self._consumer.memberid()))
-            self.report.update(now, self._end)
+            self.report.update(now, self._end, self._is_member)
 
     def close(self) -> None:
         """Leaves the group, which writes what is in memory first, and closes all connections."""
@@ -362,6 +361,9 @@ class Recorder:
             self.report.jumped(key, taken.missed, taken.next_offset)
         continuity = Continuity(lambda offset: next_offset(self._settings.kafka, topic, partition, offset))
         return Owned.of(place, seen.partitions, recorded.role, taken, judge, duplicates, continuity)
+
+    def _is_member(self) -> bool:
+        return bool(self._subscribed) and bool(self._consumer.memberid())
 
     def _end(self, key: Key) -> int:
         """Where the partition's log ends, as far as the client knows without asking."""
