@@ -25,6 +25,8 @@ from freshet.stores.topics import topic_uuid
 
 _KEYS = 200
 """States of one MGET: it blocks the store for about 0.2 ms."""
+_BEHIND_SECONDS = 3.0
+"""Longest wait for the event log, which is about a second behind while events come."""
 
 
 class NotYet(Exception):
@@ -86,7 +88,7 @@ class Checkpointer:
         """Entities with events since the checkpoint before; None if the event log cannot tell. Raises NotYet."""
         if before is None or before.topic_id != topic_id:
             return None
-        recorded = log.recorded()
+        recorded = log.recorded(offset, _BEHIND_SECONDS)
         if recorded is None or max(recorded.first, recorded.judged_from) > before.offset:
             return None
         if self._owner not in recorded.judged_by.split():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -49,6 +50,12 @@ class Row(NamedTuple):
     """Of an erased event that had an id: the 64 bits, as a signed number, that the duplicate filter knows it by."""
 
 
+_RECORDED = (
+    "SELECT first_offset, next_offset, judged_from, judged_by FROM recorded WHERE topic_id = %s AND partition = %s"
+)
+_LOOK_SECONDS = 0.1
+
+
 class EventLog:
     """The recorded records of one partition of one topic."""
 
@@ -56,18 +63,19 @@ class EventLog:
         self._url = url
         self._place = (topic_id, partition)
 
-    def recorded(self) -> Recorded | None:
-        """What span is recorded; None: nothing. Raises HistoryDown."""
+    def recorded(self, offset: int = 0, seconds: float = 0.0) -> Recorded | None:
+        """What span is recorded; None: nothing. It is given up to `seconds` to reach `offset`. Raises HistoryDown."""
+        end = time.monotonic() + seconds
         with _told(), connect(self._url, autocommit=True) as connection:
-            try:
-                row = connection.execute(
-                    "SELECT first_offset, next_offset, judged_from, judged_by FROM recorded "
-                    "WHERE topic_id = %s AND partition = %s",
-                    self._place,
-                ).fetchone()
-            except psycopg.errors.UndefinedTable:  # no recorder has ever been here
-                return None
-        return None if row is None else Recorded(*row)
+            while True:
+                try:
+                    row = connection.execute(_RECORDED, self._place).fetchone()
+                except psycopg.errors.UndefinedTable:  # no recorder has ever been here
+                    return None
+                found = None if row is None else Recorded(*row)
+                if found is None or found.next >= offset or time.monotonic() >= end:
+                    return found
+                time.sleep(_LOOK_SECONDS)
 
     def rows(self, begin: int, end: int, count: int) -> Iterator[list[Row]]:
         """Records from `begin` until before `end` in offset order, up to `count` at a time. Raises HistoryDown.
