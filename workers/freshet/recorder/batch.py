@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,20 @@ class Batch:
         """Without the first records."""
         headers = {i - count: pairs for i, pairs in self.headers.items() if i >= count}
         return Batch(self.offset[count:], self.broker_ms[count:], self.values[count:], self.keys[count:], headers)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Batch]) -> Batch:
+        """At least one batch, each being what came next after the one before."""
+        if len(parts) == 1:
+            return parts[0]
+        begins = accumulate(map(len, parts), initial=0)
+        return cls(
+            np.concatenate([part.offset for part in parts]),
+            np.concatenate([part.broker_ms for part in parts]),
+            [value for part in parts for value in part.values],
+            [key for part in parts for key in part.keys],
+            {begin + i: pairs for begin, part in zip(begins, parts, strict=False) for i, pairs in part.headers.items()},
+        )
 
 
 def batch_of(messages: Sequence[Message]) -> Batch:

@@ -55,8 +55,10 @@ class Owned:
     """Says which deliveries of Kafka are to be believed."""
     _begins: deque[tuple[int, int]]
     """Log time at the end of recent batches, and the offset at which they begin."""
+    gathered: list[Batch] = field(default_factory=list)
+    """Taken, and not looked at yet."""
     rows: list[Rows] = field(default_factory=list)
-    """Taken, and in no transaction yet."""
+    """Looked at, and in no transaction yet."""
     also: list[Also] = field(default_factory=list)
     """What belongs to them."""
     pending_rows: int = 0
@@ -83,8 +85,9 @@ class Owned:
         """Topic and partition."""
         return self.place.topic, self.place.partition
 
-    def took(self, batch: Batch) -> None:
-        """The batch's rows are in `rows`."""
+    def take(self, batch: Batch) -> None:
+        """Takes the next records."""
+        self.gathered.append(batch)
         self.log_ms = max(self.log_ms, int(batch.broker_ms.max()))
         self._begins.append((self.log_ms, int(batch.offset[0])))
         self.position = int(batch.offset[-1]) + 1
@@ -99,7 +102,7 @@ class Owned:
         return Step(self.place, self.token, self.recorded, self.position, self.log_ms, self._begins[0][1])
 
     def sent(self) -> None:
-        """That transaction is on its way."""
+        """That transaction is on its way: nothing is in `gathered` any more."""
         self.recorded = self.position
         self.rows, self.also, self.pending_rows, self.pending_bytes = [], [], 0, 0
 

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 import numpy as np
-import psycopg
 from numpy.typing import NDArray
 
 from freshet.engine.column import Ints
@@ -17,7 +16,7 @@ from freshet.recorder.batch import Batch
 from freshet.recorder.judge import Judged
 from freshet.stores import copy_rows
 from freshet.stores.copy_rows import constant, int2, int4, int8, timestamps, utf8
-from freshet.stores.erasures import forgotten
+from freshet.stores.erasures import Forgotten
 from freshet.stores.event_log import Status
 
 
@@ -44,8 +43,12 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def admitted(self, connection: psycopg.Connection) -> Self:
-        """The rows that may still be written, as the transaction sees it: not those of entities erased since."""
+    def entities(self) -> set[str]:
+        """Of whom it is to be asked whether they were erased."""
+        ...
+
+    def admitted(self, gone: Forgotten) -> Self:
+        """The rows that may still be written, `gone` being those of `entities` that were erased."""
         ...
 
     def cut(self, begin: int, end: int) -> Self:
@@ -87,8 +90,12 @@ class EventRows:
     def __len__(self) -> int:
         return len(self.offset)
 
-    def admitted(self, connection: psycopg.Connection) -> EventRows:
-        """All: an erasure of events is a record behind them."""
+    def entities(self) -> set[str]:
+        """None: an erasure of events is a record behind them."""
+        return set()
+
+    def admitted(self, gone: Forgotten) -> EventRows:
+        """All."""
         return self
 
     def cut(self, begin: int, end: int) -> EventRows:
@@ -168,14 +175,15 @@ class VectorRows:
     offset: Ints
     broker_ms: Ints
     vectors: Sequence[_Vector]
-    entities: Sequence[bytes]
+    keys: Sequence[bytes]
+    """Their entities."""
     sources: Mapping[str, str]
     """Source topics by FeatureSet."""
 
     @classmethod
     def of(cls, place: Place, batch: Batch, sources: Mapping[str, str]) -> tuple[VectorRows, int]:
         """The vectors of a batch, and how many records are none."""
-        vectors, entities, kept = [], [], []
+        vectors, keys, kept = [], [], []
         for i, (value, key) in enumerate(zip(batch.values, batch.keys, strict=True)):
             try:
                 if value is None or key is None:
@@ -183,28 +191,31 @@ class VectorRows:
                 vectors.append(_vector(value))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
-            entities.append(key)
+            keys.append(key)
             kept.append(i)
         at = np.array(kept, np.int64)
-        return cls(place, batch.offset[at], batch.broker_ms[at], vectors, entities, sources), len(batch) - len(kept)
+        return cls(place, batch.offset[at], batch.broker_ms[at], vectors, keys, sources), len(batch) - len(kept)
 
     def __len__(self) -> int:
         return len(self.offset)
 
-    def admitted(self, connection: psycopg.Connection) -> VectorRows:
+    def entities(self) -> set[str]:
+        """All."""
+        return {entity.decode(errors="replace") for entity in self.keys}
+
+    def admitted(self, gone: Forgotten) -> VectorRows:
         """Those of entities that were not erased since their events."""
-        entities = [entity.decode(errors="replace") for entity in self.entities]
-        gone = forgotten(connection, set(entities))
         if not gone.by_entity:
             return self
+        entities = [entity.decode(errors="replace") for entity in self.keys]
         kept = [
             i
             for i, (entity, vector) in enumerate(zip(entities, self.vectors, strict=True))
             if not gone.of_state(entity, self.sources.get(vector.featureset), vector.partition, vector.offset)
         ]
         at = np.array(kept, np.int64)
-        vectors, names = [self.vectors[i] for i in kept], [self.entities[i] for i in kept]
-        return replace(self, offset=self.offset[at], broker_ms=self.broker_ms[at], vectors=vectors, entities=names)
+        vectors, keys = [self.vectors[i] for i in kept], [self.keys[i] for i in kept]
+        return replace(self, offset=self.offset[at], broker_ms=self.broker_ms[at], vectors=vectors, keys=keys)
 
     def cut(self, begin: int, end: int) -> VectorRows:
         """Rows `begin` to before `end`."""
@@ -214,7 +225,7 @@ class VectorRows:
             offset=self.offset[part],
             broker_ms=self.broker_ms[part],
             vectors=self.vectors[part],
-            entities=self.entities[part],
+            keys=self.keys[part],
         )
 
     def bare(self) -> None:
@@ -236,7 +247,7 @@ class VectorRows:
                 [v.featureset.encode() for v in vectors],
                 [v.version.encode() for v in vectors],
                 [v.revision.encode() for v in vectors],
-                self.entities,
+                self.keys,
                 [bytes(v.features) for v in vectors],
             ],
         )

@@ -48,9 +48,9 @@ from freshet.stores.postgres import HistoryDown, NewerSchema
 log = logging.getLogger(__name__)
 
 _BATCH = 5_000
-_GATHER_MS = 50
-"""History is in no hurry, and few large deliveries cost everybody less than many small ones. It is less than what an
-owner has until another one, who believes the same, takes its partition: else neither would ever come on."""
+_GATHER_MS = 250
+"""History is in no hurry, and few large deliveries cost everybody less than many small ones. With a transaction it is
+less than what two owners that take a partition from each other leave each other at last: else neither would come on."""
 _REVOKE_SECONDS = 3.0
 """Longest time that a hand-over may take: peers wait for it."""
 _COMMIT_MS = 1_000
@@ -254,12 +254,11 @@ class Recorder:
         key = (message.topic() or "", message.partition() or 0)
         owned = self._holdings.owned.get(key)
         if error.code() == kafka.PARTITION_END:
-            # The end of the log may lie beyond its last record: control records have offsets too.
             offset: Any = message.offset()
             if owned is None:
                 return
             if self._believed(owned, lambda: owned.continuity.ends(owned.position, offset)):
-                owned.position = max(owned.position, offset)
+                self._flow.ended(owned, offset, steady_ms())
         elif error.code() in kafka.OUTSIDE_LOG:
             self._topics.soon()
             sentence = f"{key[0]}/{key[1]}: what comes next is not in the log any more: {error.str()}"

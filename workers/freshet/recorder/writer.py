@@ -19,6 +19,7 @@ from freshet.recorder.days import make_days
 from freshet.recorder.fence import Step
 from freshet.recorder.rows import Rows
 from freshet.stores import copy_rows
+from freshet.stores.erasures import Forgotten, forgotten
 from freshet.stores.postgres import HistoryDown, describe
 
 log = logging.getLogger(__name__)
@@ -103,8 +104,10 @@ class _Copied:
     def rows(self, every: Sequence[Rows]) -> None:
         """Writes rows, those of one table together."""
         tables: dict[str, list[Rows]] = {}
+        named = set[str]().union(*(rows.entities() for rows in every))
+        gone = forgotten(self._connection, named) if named else Forgotten({})
         for rows in every:
-            admitted = rows.admitted(self._connection)
+            admitted = rows.admitted(gone)
             if len(admitted):
                 tables.setdefault(rows.table, []).append(admitted)
         for table, found in tables.items():
