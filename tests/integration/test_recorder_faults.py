@@ -86,6 +86,7 @@ def test_two_that_both_think_they_own_everything_leave_one_history(recording: Re
     def fenced() -> float:
         return sum(recording.metric(each, "recorder_failures_total") for each in (one, other))
 
+    eventually(lambda: all(map(recording.ready, (one, other))), "both have started", 60)
     begun = time.monotonic()
     while time.monotonic() - begun < 6 or (not fenced() and time.monotonic() - begun < 60):
         recording.send(50)
