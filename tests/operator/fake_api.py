@@ -41,6 +41,10 @@ class FakeApi:
     server: str = ""
     _versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
+    def written(self, path: str) -> None:
+        """Somebody else has changed the object: what was read before is out of date."""
+        self.objects[path]["metadata"]["resourceVersion"] = str(next(self._versions))
+
     async def handle(self, request: web.Request) -> web.Response:
         raw = await request.read()
         body = json.loads(raw) if raw else None

@@ -117,6 +117,7 @@ def test_keeping_ends_when_somebody_else_has_it() -> None:
             await asyncio.sleep(0.05)
             assert not keeping.done()
             api.objects[PATH]["spec"]["holderIdentity"] = "b"
+            api.written(PATH)  # else a renewal on its way would take the Lease back
             await asyncio.wait_for(keeping, 2)
             assert not first.holds()
 
