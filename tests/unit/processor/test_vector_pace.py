@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from freshet.engine.state_table import StateTable
 from freshet.processor.compiled import Compiled
 from freshet.processor.outputs import OutputFailed, Outputs
 from freshet.processor.partition import PartitionOwner
@@ -80,23 +81,20 @@ class Clicks:
 
     def __init__(self, wait_ms: int = 0) -> None:
         self.producer, self.next = Producer(), [0] * PARTITIONS
-        self.owners = [self._owner(partition) for partition in range(PARTITIONS)]
+        table = StateTable(FEATURESET.definition, COMPILED.layout)
+        self.owners = [self._owner(partition, table) for partition in range(PARTITIONS)]
         executor, continuity, pace = cast(Executor, None), cast(Continuity, None), Pace(coalesce_ms=wait_ms)
         self.runners = [Runner(owner, executor, pace, Rebuild(), continuity) for owner in self.owners]
 
-    def _owner(self, partition: int) -> PartitionOwner:
+    def _owner(self, partition: int, table: StateTable) -> PartitionOwner:
         outputs = Outputs(
             *(cast(Any, self.producer), FEATURESET),
             source={headers.PARTITION: str(partition)},
             dead_letter_topic="dead",
         )
-        table = self.owners[0].states.table if partition else None
-        owner = PartitionOwner(
+        return PartitionOwner(
             FEATURESET, partition, cast(PartitionFence, Fence()), outputs, compiled=COMPILED, table=table
         )
-        if not partition:
-            self.owners = [owner]
-        return owner
 
     def take(self, at_ms: int, partition: int = 0) -> None:
         now, user = T0 + at_ms, USERS[partition]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain, filterfalse, repeat
 from typing import NamedTuple
 
@@ -28,10 +27,6 @@ class Write(NamedTuple):
     """Bytes that the stored value has afterwards."""
     ttl_ms: int | None = None
     """Life of a value written whole; None: for ever. Under a front it goes on."""
-
-
-_write: Callable[[Iterable[object]], Write] = partial(tuple.__new__, Write)
-"""`Write._make` without the way through Python: there is one for nearly each event of many entities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +124,7 @@ class PartitionState:
         order, blobs, lengths, fronts = self.table.encode(self._row[slots], now_ms, renew_before_ms)
         keys = map(self.keys.__getitem__, slots[order].tolist())
         whole = chain(repeat(False, fronts), repeat(True, len(blobs) - fronts))
-        return list(map(_write, zip(keys, blobs, whole, lengths, repeat(ttl_ms))))
+        return list(map(Write._make, zip(keys, blobs, whole, lengths, repeat(ttl_ms, len(blobs)), strict=True)))
 
     def _take_slots(self, keys: Sequence[str]) -> Ints:
         out = np.empty(len(keys), np.int64)

@@ -8,7 +8,7 @@ exception the owner is to be thrown away, memory and all, and a new one takes ov
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -21,8 +21,9 @@ from freshet.engine.hashtable import Hashes
 from freshet.engine.partitions import partitions_of
 from freshet.engine.rejection import Reason, Rejected
 from freshet.engine.state import Applied, PartitionState, Write
-from freshet.engine.state_table import StateTable, Tally
+from freshet.engine.state_table import StateTable
 from freshet.processor.compiled import Compiled
+from freshet.processor.counts import Counts
 from freshet.processor.decoded import Decoded, decode_together
 from freshet.processor.forgotten import Forgotten
 from freshet.processor.outputs import Outputs
@@ -58,43 +59,6 @@ class Limits:
     """States held in memory; clean ones beyond that are forgotten, those longest untouched first."""
 
 
-@dataclass(slots=True)
-class Counts:
-    """What happened since the service last asked."""
-
-    processed: int = 0
-    duplicates: int = 0
-    late: int = 0
-    clamped: int = 0
-    too_late: int = 0
-    left_out_of_sessions: int = 0
-    coarser: int = 0
-    nulls: int = 0
-    hits: int = 0
-    misses: int = 0
-    vectors: int = 0
-    erased: int = 0
-    rejected: dict[Reason, int] = field(default_factory=dict)
-
-    def took(self, batch: EventBatch, accepted: Bools, rejected: Sequence[Rejected], tally: Tally) -> None:
-        """Adds what became of a batch."""
-        self.processed += int(np.count_nonzero(accepted))
-        self.duplicates += len(batch) - int(np.count_nonzero(accepted))
-        self.clamped += 0 if batch.clamped is None else int(np.count_nonzero(batch.clamped))
-        self.late += tally.late
-        self.too_late += tally.too_late
-        self.left_out_of_sessions += tally.left_out_of_sessions
-        self.nulls += tally.nulls
-        self.coarser += tally.coarser
-        for item in rejected:
-            self.rejected[item.reason] = self.rejected.get(item.reason, 0) + 1
-
-    def clear(self) -> None:
-        """Sets everything to zero."""
-        for item in fields(self):
-            setattr(self, item.name, {} if item.name == "rejected" else 0)
-
-
 @dataclass(frozen=True, slots=True)
 class Flush:
     """Scripts to send in this order, each after the one before was acknowledged."""
@@ -114,8 +78,8 @@ class Prepared(NamedTuple):
     batch: EventBatch
     hashes: Hashes
     rejected: list[Rejected]
-    missing: Sequence[str]
-    loads: list[Load]
+    loads: list[tuple[Sequence[str], Load]]
+    """Keys that are not in memory, and their states."""
 
 
 class Admitted(NamedTuple):
@@ -216,16 +180,16 @@ class PartitionOwner:
             batch, hashes = batch.select(kept), hashes[kept]
             rejected = [*rejected, *misrouted]
             missing = self.states.missing(batch.keys)
-        return Prepared(records, batch, hashes, rejected, missing, self._begin_load(missing))
+        return Prepared(records, batch, hashes, rejected, self._begin_load(missing))
 
     def admit(self, prepared: Prepared) -> Admitted:
         """All of `take` before the states change. Raises Refused, StoreDown."""
-        records, batch, hashes, rejected, missing, loads = prepared
+        records, batch, hashes, rejected, loads = prepared
         index = np.searchsorted(records.offset, batch.offset)
         accepted = self._filter.accept(records.offset, records.broker_ms, index, hashes, records.known)
-        self._load(missing, loads)
+        self._load(loads)
         erased = self._erase(records)
-        self.counts.hits += len(batch) - len(missing)
+        self.counts.hits += len(batch) - sum(len(keys) for keys, _ in loads)
         return Admitted(records, batch, accepted, rejected, erased)
 
     def applied(self, admitted: Admitted, applied: Applied, now_ms: int) -> None:
@@ -256,7 +220,7 @@ class PartitionOwner:
             self.position > self.stored or (not self.complete and self.position >= self._complete_from)
         )
 
-    def due(self, now_ms: int, wait_ms: int = 0) -> Ints:
+    def due(self, now_ms: int, wait_ms: int) -> Ints:
         """Slots of entities whose vectors are due, and were not sent within `output.every` and `wait_ms`."""
         return self._due(now_ms, max(self._featureset.output_every_ms, wait_ms))
 
@@ -320,8 +284,7 @@ class PartitionOwner:
         if not last:
             return np.empty(0, np.int64)
         keys = list(last)
-        missing = self.states.missing(keys)
-        self._load(missing, self._begin_load(missing))
+        self._load(self._begin_load(self.states.missing(keys)))
         slots, offsets = self.states.slots(keys), records.offset[list(last.values())]
         reset = self.states.erase(slots, offsets)
         self._pending.erased(slots[reset], offsets[reset])
@@ -359,20 +322,19 @@ class PartitionOwner:
         index = np.searchsorted(records.offset, batch.offset[~kept])
         return kept, [Rejected(i, Reason.MISROUTED, sentence) for i in index.tolist()]
 
-    def _begin_load(self, missing: Sequence[str]) -> list[Load]:
-        parts = _parts(missing)
-        return [self._io(partial(self.fence.load, keys)) for keys in parts]
+    def _begin_load(self, missing: Sequence[str]) -> list[tuple[Sequence[str], Load]]:
+        parts = [missing[begin : begin + _LOAD_KEYS] for begin in range(0, len(missing), _LOAD_KEYS)]
+        return [(keys, self._io(partial(self.fence.load, keys))) for keys in parts]
 
-    def _load(self, missing: Sequence[str], loads: Sequence[Load]) -> None:
-        for keys, load in zip(_parts(missing), loads, strict=True):
+    def _load(self, loads: Sequence[tuple[Sequence[str], Load]]) -> None:
+        for keys, load in loads:
             blobs = load()
             self.states.load(keys, blobs)
             self.counts.misses += sum(blob is None for blob in blobs)
-        if missing:
-            slots = self.states.slots(missing)
+            slots = self.states.slots(keys)
             self._pending.resize(int(slots.max()) + 1)
             self._pending.loaded(slots)
-            ahead = self.forgotten.among(missing)
+            ahead = self.forgotten.among(keys)
             if ahead:
                 self.states.erase(self.states.slots(list(ahead)), np.array(list(ahead.values()), np.int64))
 
@@ -397,7 +359,3 @@ class PartitionOwner:
             chunks[-1], move_to=move_to, complete=True if complete else None, duplicates=duplicates, gone=gone
         )
         return [*scripts, last]
-
-
-def _parts(keys: Sequence[str]) -> list[Sequence[str]]:
-    return [keys[begin : begin + _LOAD_KEYS] for begin in range(0, len(keys), _LOAD_KEYS)]

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 from freshet.processor.assignment import Assignment
-from freshet.processor.partition import Counts
+from freshet.processor.counts import Counts
 from freshet.processor.rebuild import Rebuild, sentence
 from freshet.processor.runner import Flushed
 from freshet.processor.source import SourceWatch

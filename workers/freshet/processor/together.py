@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from freshet.engine.decode import EventDecoder
 from freshet.engine.state import apply_together
 from freshet.processor.assignment import Failure
 from freshet.processor.decoded import decode_together
+from freshet.processor.groups import groups
 from freshet.processor.partition import Admitted, Prepared
 from freshet.processor.records import Records
 from freshet.processor.runner import Runner
@@ -21,22 +22,9 @@ def take_together(
 ) -> list[tuple[Runner, Exception]]:
     """`PartitionOwner.take` for each, of owners that share a table; returns those that failed, and how."""
     failed: list[tuple[Runner, Exception]] = []
-    for group in _groups(parts):
+    for group in groups(parts, _RECORDS):
         failed += _take_group(decoder, group, now_ms)
     return failed
-
-
-def _groups(parts: Sequence[tuple[Runner, Records]]) -> Iterator[list[tuple[Runner, Records]]]:
-    group: list[tuple[Runner, Records]] = []
-    size = 0
-    for part in parts:
-        group.append(part)
-        size += len(part[1])
-        if size >= _RECORDS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _take_group(

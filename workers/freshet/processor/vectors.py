@@ -3,13 +3,14 @@ one of one, whichever partitions they are of."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, repeat
 
 import numpy as np
 
 from freshet.engine.column import Ints
 from freshet.processor.compiled import Compiled
+from freshet.processor.groups import groups
 from freshet.processor.outputs import OutputFailed
 from freshet.processor.partition import PartitionOwner
 from freshet.processor.runner import Runner
@@ -35,24 +36,9 @@ def due_vectors(runners: Collection[Runner], now_ms: int, *, behind: bool) -> li
 def tell_together(compiled: Compiled, due: Iterable[Due], now_ms: int) -> list[tuple[PartitionOwner, OutputFailed]]:
     """Sends these vectors, of owners that share a table; returns the owners that failed, and how."""
     failed: list[tuple[PartitionOwner, OutputFailed]] = []
-    for group in _groups(due):
+    for group in groups(due, _ENTITIES):
         failed += _tell_group(compiled, group, now_ms)
     return failed
-
-
-def _groups(due: Iterable[Due]) -> Iterator[list[Due]]:
-    group: list[Due] = []
-    size = 0
-    for owner, slots in due:
-        if not len(slots):
-            continue
-        group.append((owner, slots))
-        size += len(slots)
-        if size >= _ENTITIES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _tell_group(compiled: Compiled, due: Sequence[Due], now_ms: int) -> list[tuple[PartitionOwner, OutputFailed]]:
