@@ -38,7 +38,8 @@ def machine() -> str:
 
 
 def publish(figures: list[Figure], *, partial: bool = True) -> None:
-    """Prints the table and writes the JSON; `partial`: figures of an earlier run that are not among these stay."""
+    """Prints the table and writes the JSON; `partial`: figures of an earlier run that are not among these stay, which
+    may be of another machine."""
     table = Table(title=f"make bench · {machine()}")
     for heading in ("figure", "value", "unit", "limit", "value / limit", "the limit is"):
         words = heading in ("figure", "unit", "the limit is")
@@ -47,11 +48,10 @@ def publish(figures: list[Figure], *, partial: bool = True) -> None:
         table.add_row(f.name, f"{f.value:,.1f}", f.unit, f"{f.limit:,.1f}", f"{f.value / f.limit:.2f}", f.limit_is)
     Console(width=max(140, Console().width)).print(table)
     LATEST.parent.mkdir(parents=True, exist_ok=True)
-    new = {f.name: asdict(f) for f in figures}
+    new = {f.name: {**asdict(f), "machine": machine()} for f in figures}
     old = json.loads(LATEST.read_text())["figures"] if partial and LATEST.exists() else []
     kept = {f["name"]: f for f in old}
-    document = {"machine": machine(), "figures": list({**kept, **new}.values())}
-    LATEST.write_text(json.dumps(document, indent=2) + "\n")
+    LATEST.write_text(json.dumps({"figures": list({**kept, **new}.values())}, indent=2) + "\n")
 
 
 def _lines(path: str) -> list[str]:
