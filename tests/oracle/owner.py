@@ -16,7 +16,7 @@ from freshet.dev.oracle.log import Log
 from freshet.engine.column import Bools
 from freshet.engine.duplicates import DuplicateFilter, event_hashes
 from freshet.engine.events import EventBatch
-from freshet.engine.layout import HEAD_WORDS, NEWEST, OFFSET, Layout
+from freshet.engine.layout import NEWEST, Layout
 from freshet.engine.reader import Reader, Vectors
 from freshet.engine.state import Applied, PartitionState, Write
 from freshet.engine.state_table import StateTable
@@ -48,15 +48,14 @@ class Store:
         return replace(self, blobs={}, buckets=dict(self.buckets))
 
     def rewind(self, to: Store) -> None:
-        """Progress and duplicate filter as they were; states stay as they are.
+        """Progress and duplicate filter as they were at an earlier offset; states stay as they are.
 
-        A deletion is one step with progress: what was deleted later is there again, what was deleted earlier is not.
+        A deletion is one step with progress: what was deleted since is there again.
         """
+        assert to.offset <= self.offset, "nothing moves progress forward but a flush, which also deletes"
         for key, (offset, blob) in self.deleted.items():
             if offset >= to.offset:
                 self.blobs.setdefault(key, blob)
-            elif key in self.blobs and np.frombuffer(self.blobs[key])[HEAD_WORDS + OFFSET] <= offset:
-                del self.blobs[key]
         self.offset, self.duplicates, self.buckets = to.offset, to.duplicates, dict(to.buckets)
 
 

@@ -86,7 +86,8 @@ class Run:
                 self.owner.flush(cut_off_after=self._random.randint(0, 5))
             elif action == "replay":
                 self._flush()
-                self.store.rewind(self._random.choice(self._earlier))
+                behind = [progress for progress in self._earlier if progress.offset <= self.store.offset]
+                self.store.rewind(self._random.choice(behind))
             self.owner = Owner(self._definition, self._log, self.store)
 
     def _flush(self) -> None:
