@@ -138,7 +138,7 @@ class Rig:
             if count >= wanted:
                 return
             time.sleep(0.2)
-        raise AssertionError(f"{count} of {wanted} copied:\n{children.tail(self.log(), 40)}")
+        raise AssertionError(f"{count} of {wanted} copied:\n{children.tail(self.log(), 12)}")
 
     def assert_exact(self) -> None:
         """Every record that is to be copied is there once, where its key belongs, in the order of its partition."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from freshet.dev import children
 from freshet.dev.ports import free_ports
 
+_CRASHES = (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS)
 _ROOT = Path(__file__).parent.parent.parent
 
 
@@ -42,8 +44,10 @@ class Services:
         return process
 
     def close(self) -> None:
-        """Ends all of them."""
+        """Ends all of them. None may have ended itself as a broken memory or a failed check in C ends a process."""
+        crashed = [process.args for process in self._processes if process.poll() in _CRASHES]
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        assert not crashed, f"{crashed}:\n{children.tail(self.log, 12)}"

@@ -189,20 +189,33 @@ def test_a_stage_whose_broker_is_silent_is_not_ready(own_rig: Rig, idle: bool) -
     own_rig.assert_exact()
 
 
+def writer_of(rig: Rig) -> str:
+    """Who writes, as the committed offsets say."""
+    asked = [ConsumerGroupTopicPartitions(rig.group)]
+    found: set[str] = set()
+
+    def said() -> bool:
+        answer: Any = rig.admin.list_consumer_group_offsets(asked)[rig.group].result()
+        found.update(place.metadata.split()[3] for place in answer.topic_partitions)
+        return bool(found)
+
+    eventually(said, 20)  # a commit is answered a moment before its offsets are seen
+    (name,) = found
+    return name
+
+
 def test_a_producer_that_somebody_fences(rig: Rig) -> None:
     load = loaded(rig)
     stage = rig.stage()
     eventually(lambda: len(ready(rig, stage).get("partitions", ())) == 3, 60)
-    for _ in range(3):
-        asked = [ConsumerGroupTopicPartitions(rig.group)]
-        answer: Any = rig.admin.list_consumer_group_offsets(asked)[rig.group].result()
-        (name,) = {place.metadata.split()[3] for place in answer.topic_partitions}
+    for _ in range(8):
+        name = writer_of(rig)
         assert name.startswith(f"{rig.group}/")
         stores.producer(rig.settings, transactional_id=name, delivery_timeout_ms=10_000).init_transactions(10)
-        later(load, 400)
+        later(load, 200)
     load.stop()
     rig.wait_copied()
-    assert aborted(rig, stage) >= 3
+    assert aborted(rig, stage) >= 8
     rig.assert_exact()
 
 

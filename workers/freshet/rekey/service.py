@@ -130,6 +130,7 @@ class Stage:
     def close(self) -> None:
         """Commits, and leaves the group."""
         self._consumer.close()
+        self._writer.close()
         log.info("rekey stopped")
 
     def _wait_for_topics(self, stop: Stop) -> None:

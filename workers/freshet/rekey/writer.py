@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -46,11 +47,14 @@ class Writer:
         # Made at once: bad settings are told at the start, not in the loop.
         self._producer: Producer | None = self._new(transactional_id=transactional_id)
         self._ready = self._begun = False
+        self._given_up: list[Producer] = []
+        """Those that Kafka has yet to answer."""
 
     def open(self) -> None:
         """Makes a producer if there is none; it ends what one before it left open. Raises Aborted."""
         if self._ready:
             return
+        self._end_given_up()
         producer = self._producer = self._producer or self._new(transactional_id=self.transactional_id)
         try:
             self._call(producer.init_transactions, Deadline(_CALL_SECONDS))
@@ -104,11 +108,36 @@ class Writer:
             raise self._failed("not committed", error) from error
         self._begun = False
         producer.poll(0)
+        self._end_given_up()
+
+    def close(self) -> None:
+        """Gives up what was not committed, and waits a moment for what Kafka has yet to answer."""
+        self.abort()
+        deadline = Deadline(_CALL_SECONDS)
+        while self._given_up and deadline.left():
+            time.sleep(0.02)
+            self._end_given_up()
 
     def abort(self) -> None:
         """Gives up what was not committed, and the producer with it: the next one of its name aborts for it, and knows
         nothing of a coordinator that was away, at which an old one may wait for ever (seen with librdkafka 2.16)."""
+        if self._producer is not None:
+            self._producer.purge(in_flight=False, blocking=False)
+            self._given_up.append(self._producer)
         self._producer, self._begun, self._ready = None, False, False
+        self._end_given_up()
+
+    def _end_given_up(self) -> None:
+        """Drops producers that were given up, each once nothing of it is under way.
+
+        An answer that says that it is fenced frees a text that the client's end may have freed before: the process
+        died of it, or stood still (librdkafka 2.16).
+        """
+        for producer in list(self._given_up):
+            with suppress(KafkaException):  # why it was given up is told already
+                producer.poll(0)
+            if not len(producer):
+                self._given_up.remove(producer)
 
     def _begin(self) -> Producer:
         if self._producer is None or not self._ready:
