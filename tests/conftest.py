@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -44,6 +44,18 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"skipped, which REQUIRE_ALL=1 forbids: {collector.nodeid}"
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells what it has made (`make test` runs two at a time)."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["made"] = dict(MADE)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker has made is ours; one that died has told nothing."""
+    MADE.update(getattr(node, "workeroutput", {}).get("made", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
