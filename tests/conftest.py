@@ -17,6 +17,7 @@ import pytest
 from freshet.dev.servers import EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey, NotInstalled
 from tests.fuzzing import MADE
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist says 80, and rich remembers it: tests give widths of their own
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 _numbers = itertools.count()
 Server = TypeVar("Server", EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey)
