@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from freshet.dev.errors import ServerFailed
+from freshet.dev.kafka_aot import keep
+from freshet.dev.kafka_files import CACHE, ahead_of_time
 from freshet.dev.servers import EmbeddedKafka, EmbeddedValkey
 from tests.integration.local import eventually, processes_of
 
@@ -40,6 +43,21 @@ def test_kafka_makes_no_topic_by_mere_use(kafka: EmbeddedKafka) -> None:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.list_topics("never-made", timeout=10)
     assert "never-made" not in admin.list_topics(timeout=10).topics
+
+
+def test_what_java_does_at_a_start_of_kafka_is_kept_for_later_ones(tmp_path: Path) -> None:
+    keep()
+    assert not keep()
+    with EmbeddedKafka(tmp_path / "later") as later:
+        assert str(ahead_of_time("server")) in Path(f"/proc/{later.process.pid}/maps").read_text()
+
+
+def test_what_another_java_has_kept_keeps_nobody_from_starting(tmp_path: Path, kafka: EmbeddedKafka) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(CACHE, cache, ignore=shutil.ignore_patterns("*.aot", "envs", "info"))
+    for part in ("tool", "server"):
+        ahead_of_time(part, cache).write_bytes(b"of another Java")
+    EmbeddedKafka(tmp_path / "kafka", cache=cache).start().stop()
 
 
 def test_valkey_keeps_data_over_a_restart_and_never_evicts(own_valkey: EmbeddedValkey) -> None:

