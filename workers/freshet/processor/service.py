@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
@@ -105,7 +106,7 @@ class Processor:
         self._store: Client | None = None
         self._producer: Producer = kafka.producer(settings.kafka, featureset.source.partitioner)
         self._consumer: Consumer = kafka.consumer(settings.kafka, group)
-        self._source = SourceWatch(kafka.admin(settings.kafka), featureset.source)
+        self._source = SourceWatch(partial(kafka.admin, settings.kafka), featureset.source)
         self._rebuilds = ThreadPoolExecutor(_REBUILT_AT_ONCE, "rebuild")
         self._reads = ThreadPoolExecutor(1, "history")
         self._takeovers = self._make_takeovers()

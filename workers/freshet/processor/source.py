@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -18,8 +19,9 @@ _LOOK_MS = 10_000
 class SourceWatch:
     """What is known of the source topic."""
 
-    def __init__(self, admin: AdminClient, source: Source) -> None:
-        self._admin = admin
+    def __init__(self, connect: Callable[[], AdminClient], source: Source) -> None:
+        self._connect = connect
+        self._admin = connect()
         self._source = source
         self._looked_ms = 0
         self._topic_id: str | None = None
@@ -34,6 +36,8 @@ class SourceWatch:
             info = describe_topic(self._admin, self._source.topic)
         except KafkaException as error:
             self.away = self.why_not(error)
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                self._admin = self._connect()  # as freshet.stores.answers says
             raise
         self.away = None
         self.problem = self._judge(info)

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,7 @@ class Recorder:
         self._consumer: Consumer = kafka.consumer(
             settings.kafka, naming.recorder_group(settings.namespace), gather_ms=_GATHER_MS
         )
-        self._admin = kafka.admin(settings.kafka)
-        self._topics = TopicWatch(self._admin)
+        self._topics = TopicWatch(partial(kafka.admin, settings.kafka))
         self._holdings = Holdings(self._consumer, self._own, lambda reason: self.report.failed(reason))
         self.report = Report(self._holdings, self._topics)
         self._flow = Flow(self._holdings, self._io, self._database, lambda: self._plan)
@@ -327,7 +327,7 @@ class Recorder:
         """Takes partitions over: the database's offsets are where consuming starts."""
         found: dict[Key, Owned | Exception] = {}
         try:
-            bounds = kafka.many_log_bounds(self._admin, keys)
+            bounds = kafka.many_log_bounds(kafka.admin(self._settings.kafka), keys)
         except KafkaException as error:
             return dict.fromkeys(keys, error)
         for key in keys:

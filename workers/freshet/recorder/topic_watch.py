@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from freshet.stores.answers import answer
 from freshet.stores.topics import topic_uuid
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ class Seen:
 class TopicWatch:
     """Knows the wanted topics as of a moment ago."""
 
-    def __init__(self, admin: AdminClient) -> None:
-        self._admin = admin
+    def __init__(self, connect: Callable[[], AdminClient]) -> None:
+        self._connect = connect
+        self._admin = connect()
         self._thread = ThreadPoolExecutor(1, "topics")
         self._asked: Future[dict[str, Seen]] | None = None
         self._at_ms = 0
@@ -71,11 +73,18 @@ class TopicWatch:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, wanted: list[str]) -> dict[str, Seen]:
+        try:
+            return self._described(wanted)
+        except KafkaException:
+            self._admin = self._connect()  # as freshet.stores.answers says
+            raise
+
+    def _described(self, wanted: list[str]) -> dict[str, Seen]:
         found: dict[str, Seen] = {}
         described = self._admin.describe_topics(TopicCollection(wanted), request_timeout=_ANSWER_SECONDS)
         for name, future in described.items():
             try:
-                topic = future.result()
+                topic = answer(future, _ANSWER_SECONDS)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise

@@ -15,6 +15,7 @@ from freshet.rekey.writer import Writer
 from freshet.spec.definition import Source
 from freshet.spec.naming import rekey_group
 from freshet.stores import kafka
+from freshet.stores.answers import answer
 from freshet.stores.topics import topic_config
 
 log = logging.getLogger(__name__)
@@ -117,11 +118,11 @@ class Offsets:
         """Offsets of these partitions; raises while a transaction is open on one. None: of all, as they are."""
         places = None if partitions is None else [TopicPartition(self.origin, p) for p in partitions]
         asked = [ConsumerGroupTopicPartitions(self.group, places)]
-        answer: Any = self._admin.list_consumer_group_offsets(
+        told: Any = self._admin.list_consumer_group_offsets(
             asked, require_stable=partitions is not None, request_timeout=_ANSWER_SECONDS
         )
         found: dict[int, Committed] = {}
-        for place in answer[self.group].result().topic_partitions:
+        for place in answer(told[self.group], _ANSWER_SECONDS).topic_partitions:
             if place.topic != self.origin:
                 continue
             if place.error is not None:

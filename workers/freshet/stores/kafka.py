@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from freshet.runtime.settings import ConfigurationError, KafkaSettings
+from freshet.stores.answers import answer
 from freshet.stores.doubts import Doubts
 from freshet.stores.topics import TopicInfo, describe_topic, ensure_topics
 
@@ -210,7 +211,7 @@ def many_log_bounds(
             key = (place.topic, place.partition)
             bounds = found[key]
             try:
-                offset = future.result().offset
+                offset = answer(future, timeout_seconds).offset
             except KafkaException as error:
                 found[key] = error
             else:

@@ -19,6 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from freshet.runtime.settings import ConfigurationError
 from freshet.spec import topics
 from freshet.spec.definition import FeatureSet
+from freshet.stores.answers import answer
 
 _ANSWER_SECONDS = 10.0
 
@@ -40,7 +41,7 @@ class TopicInfo:
 def describe_topic(client: AdminClient, topic: str, timeout_seconds: float = _ANSWER_SECONDS) -> TopicInfo:
     """The topic as it is now. Raises KafkaException if there is none or the broker does not answer in time."""
     found = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
-    description = found[topic].result()
+    description = answer(found[topic], timeout_seconds)
     config = topic_config(client, topic, timeout_seconds)
     retention = config.get("retention.ms")
     return TopicInfo(
@@ -61,7 +62,8 @@ def topic_config(client: AdminClient, topic: str, timeout_seconds: float = _ANSW
     """A topic's settings; empty if they may not be read. Raises KafkaException."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:
-        entries = client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
+        asked = client.describe_configs([resource], request_timeout=timeout_seconds)[resource]
+        entries = answer(asked, timeout_seconds)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             return {}  # reading records does not include the right to read the configuration
@@ -121,7 +123,7 @@ def ensure_topics(
     futures = client.create_topics(missing, request_timeout=timeout_seconds, operation_timeout=timeout_seconds)
     for future in futures.values():
         try:
-            future.result()
+            answer(future, timeout_seconds)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another service was faster
                 raise
