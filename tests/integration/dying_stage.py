@@ -1,6 +1,6 @@
 """A stage that kills itself where it hurts most: after the copies were sent, before or after their transaction ended.
 
-python -m tests.integration.dying_stage {before|offsets|after} N [SIGSTOP: goes to sleep there instead]
+python -m tests.integration.dying_stage {before|offsets|after} N [SIGSTOP: goes to sleep there instead; STAND: for ever]
 """
 
 from __future__ import annotations
@@ -8,18 +8,24 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from freshet.cli import main
+from freshet.rekey import service
 from freshet.rekey.writer import Writer
 
 
-def _install(where: str, number: int, how: signal.Signals = signal.SIGKILL) -> None:
+def _install(where: str, number: int, how: str = "SIGKILL") -> None:
     """`before`: the copies are sent, their offsets are not; `offsets`: these too; `after`: all is committed."""
 
     def _die() -> None:
-        os.kill(os.getpid(), how)
+        if how != "STAND":
+            os.kill(os.getpid(), signal.Signals[how])
+            return
+        while True:
+            time.sleep(1)
 
     commit, call = Writer.commit, Writer._call
     seen = {"commits": 0, "calls": 0}
@@ -41,11 +47,13 @@ def _install(where: str, number: int, how: signal.Signals = signal.SIGKILL) -> N
             _die()
         call(step, deadline)
 
+    # Sooner than a test gives up waiting, so that it is told where the stage stands.
+    service._STANDS_SECONDS = 5.0 if how == "STAND" else 60.0
     Writer.commit = dying_commit  # type: ignore[method-assign]
     Writer._call = staticmethod(dying_call)  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
-    _install(sys.argv[1], int(sys.argv[2]), signal.Signals[sys.argv[3]] if len(sys.argv) > 3 else signal.SIGKILL)
+    _install(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
     sys.argv = ["freshet", "rekey"]
     main()

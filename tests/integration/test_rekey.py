@@ -101,6 +101,18 @@ def test_a_stage_that_is_killed_around_its_commit(rig: Rig, where: str) -> None:
     rig.assert_exact()
 
 
+def test_a_stage_that_stands_says_where_and_ends(rig: Rig) -> None:
+    load = loaded(rig)
+    stage = rig.stage("tests.integration.dying_stage", "offsets", "5", "STAND")
+    assert stage.wait(60) == 1
+    assert "in _commit" in rig.log().read_text()
+    rig.stage()
+    later(load, 400)
+    load.stop()
+    rig.wait_copied()
+    rig.assert_exact()
+
+
 def test_a_zombie_is_fenced(rig: Rig) -> None:
     load = loaded(rig)
     first = rig.stage()

@@ -7,6 +7,7 @@ its partitions, and with them the copies.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import time
 import uuid
@@ -23,7 +24,7 @@ from freshet.rekey.partitions import Partitions, Running
 from freshet.rekey.report import Counts, Report
 from freshet.rekey.writer import Aborted, Writer
 from freshet.runtime import logs, metrics
-from freshet.runtime.clock import now_ms
+from freshet.runtime.clock import now_ms, steady_ms
 from freshet.runtime.settings import ConfigurationError, RekeySettings
 from freshet.runtime.shutdown import Stop
 from freshet.spec.definition import FeatureSet
@@ -39,6 +40,9 @@ _IDLE_COMMIT_MS = 1_000
 """Of offsets of records that were left out: nobody waits for them."""
 _LOOK_MS = 2_000
 """Between two looks at the topics' ids. One made anew and filled again within it looks like the old one."""
+_STANDS_SECONDS = 180.0
+"""No turn takes so long, however slow Kafka is: each wait for it has an end after some seconds. A process that stands
+for longer has a client that does not return, says where, and ends: another goes on from what is committed."""
 _RECORD_BYTES = 256
 """What a record takes at most beside its key, value and headers."""
 
@@ -106,6 +110,7 @@ class Stage:
         self.report = Report(source, self._partitions)
         self._committed_ms = 0
         self._looked_ms = now_ms()
+        self._turned_ms = 0
 
     def loop(self, stop: Stop) -> None:
         """Copies until told to stop."""
@@ -114,6 +119,7 @@ class Stage:
             [self._offsets.origin], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         while not stop.is_set():
+            self._is_turning()
             messages = self._poll()
             now = now_ms()
             try:
@@ -131,7 +137,14 @@ class Stage:
         """Commits, and leaves the group."""
         self._consumer.close()
         self._writer.close()
+        faulthandler.cancel_dump_traceback_later()
         log.info("rekey stopped")
+
+    def _is_turning(self) -> None:
+        """Puts off the end that comes when the loop stands."""
+        if steady_ms() - self._turned_ms >= _LOOK_MS:
+            self._turned_ms = steady_ms()
+            faulthandler.dump_traceback_later(_STANDS_SECONDS, exit=True)
 
     def _wait_for_topics(self, stop: Stop) -> None:
         """On a cluster the operator makes them, maybe later. The client would look for them every five minutes."""
