@@ -38,10 +38,10 @@ $(CHARTS_STAMP): requirements/charts.txt requirements/checkov.txt
 demo: $(STAMP) ## Everything on this machine with live traffic; DURATION=20 ends by itself and checks every value
 	$(BIN)/freshet demo $(if $(DURATION),--duration $(DURATION))
 
-# Two at a time: one of those that compute, and one of those with servers, which wait.
+# Two at a time, each with servers of its own: half of the tests compute, the other half waits.
 test: $(STAMP) ## All tests, on real embedded servers
 	$(BIN)/python -m freshet.dev.kafka_aot
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check-charts: $(CHARTS_STAMP) ## The chart under Helm 3 and 4, the images' and the workflows' files
 	$(CHARTS)/bin/pytest -c charts/tests/pytest.ini charts/tests

@@ -47,17 +47,6 @@ def pytest_make_collect_report(
     return report
 
 
-_WITH_SERVERS = {"integration", "operator", "chaos"}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the two that `make test` runs at a time only one uses servers: they need the other core."""
-    for item in items:
-        if item.path.parent.name in _WITH_SERVERS:
-            item.add_marker(pytest.mark.xdist_group("servers"))
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker tells what it has made (`make test` runs two at a time)."""
     if hasattr(session.config, "workeroutput"):
