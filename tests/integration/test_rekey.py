@@ -219,8 +219,8 @@ def writer_of(rig: Rig) -> str:
 def test_a_producer_that_somebody_fences(rig: Rig) -> None:
     load = loaded(rig)
     stage = rig.stage()
-    eventually(lambda: len(ready(rig, stage).get("partitions", ())) == 3, 60)
     for _ in range(8):
+        eventually(lambda: len(ready(rig, stage).get("partitions", ())) == 3, 60)
         name = writer_of(rig)
         assert name.startswith(f"{rig.group}/")
         stores.producer(rig.settings, transactional_id=name, delivery_timeout_ms=10_000).init_transactions(10)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
 
 from freshet.processor.source import SourceWatch
 from freshet.recorder.topic_watch import TopicWatch
@@ -33,6 +34,9 @@ class Silent:
         return {name: Future() for name in ("raw", SOURCE.topic, SOURCE.origin or "")}
 
 
+CONNECT = cast(Callable[[], AdminClient], Silent)
+
+
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     Silent.made = 0
@@ -55,20 +59,20 @@ def test_what_comes_is_what_was_answered() -> None:
 
 
 def test_a_stage_that_is_not_answered_asks_with_another_client() -> None:
-    offsets = Offsets(Silent, None, SOURCE, skip=False)  # type: ignore[arg-type]  # a double; it reads no records here
+    offsets = Offsets(CONNECT, cast(Consumer, None), SOURCE, skip=False)
     with pytest.raises(KafkaException, match="no answer"):
         offsets.look()
     assert Silent.made == 2
 
 
 def test_so_does_a_processor() -> None:
-    watch = SourceWatch(Silent, SOURCE)  # type: ignore[arg-type]  # a double
+    watch = SourceWatch(CONNECT, SOURCE)
     assert watch.look(1_000_000) is None
     assert (Silent.made, "no answer" in (watch.away or "")) == (2, True)
 
 
 def test_so_does_a_recorder() -> None:
-    watch = TopicWatch(Silent)  # type: ignore[arg-type]  # a double
+    watch = TopicWatch(CONNECT)
     try:
         assert not watch.look(["raw"], 1_000_000)
         while watch.problem == "Kafka was not asked yet":

@@ -110,7 +110,7 @@ class Stage:
         self.report = Report(source, self._partitions)
         self._committed_ms = 0
         self._looked_ms = now_ms()
-        self._turned_ms = 0
+        self._put_off_ms = 0
 
     def loop(self, stop: Stop) -> None:
         """Copies until told to stop."""
@@ -119,7 +119,7 @@ class Stage:
             [self._offsets.origin], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         while not stop.is_set():
-            self._is_turning()
+            self._put_off_end()
             messages = self._poll()
             now = now_ms()
             try:
@@ -140,10 +140,11 @@ class Stage:
         faulthandler.cancel_dump_traceback_later()
         log.info("rekey stopped")
 
-    def _is_turning(self) -> None:
-        """Puts off the end that comes when the loop stands."""
-        if steady_ms() - self._turned_ms >= _LOOK_MS:
-            self._turned_ms = steady_ms()
+    def _put_off_end(self) -> None:
+        """Once a second, since each time makes a thread: the loop goes round, so the end of who stands may wait."""
+        now = steady_ms()
+        if now - self._put_off_ms >= 1_000:
+            self._put_off_ms = now
             faulthandler.dump_traceback_later(_STANDS_SECONDS, exit=True)
 
     def _wait_for_topics(self, stop: Stop) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for what Kafka's administration answers, which has an end."""
+"""Waiting for what Kafka answers, which has an end."""
 
 from __future__ import annotations
 
@@ -21,5 +21,9 @@ def answer(future: Future[T], timeout_seconds: float) -> T:
     try:
         return future.result(timeout_seconds + _GRACE_SECONDS)
     except TimeoutError:
-        sentence = f"no answer within {timeout_seconds + _GRACE_SECONDS:g} s"
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, sentence)) from None  # noqa: SLF001
+        raise unanswered(f"no answer within {timeout_seconds + _GRACE_SECONDS:g} s") from None
+
+
+def unanswered(sentence: str) -> KafkaException:
+    """The exception for a wait that was ended here, as the client's own for one that it has ended."""
+    return KafkaException(KafkaError(KafkaError._TIMED_OUT, sentence))  # noqa: SLF001  # the client's public name for it

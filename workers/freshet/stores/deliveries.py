@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from freshet.engine.column import Ints
 from freshet.runtime.settings import KafkaSettings
 from freshet.stores import kafka
+from freshet.stores.answers import unanswered
 
 _ANSWER_SECONDS = 5.0
 
@@ -78,6 +79,6 @@ def next_offset(settings: KafkaSettings, topic: str, partition: int, offset: int
             found = message.offset()
             assert found is not None
             return found
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}/{partition} was not read in time"))  # noqa: SLF001
+        raise unanswered(f"{topic}/{partition} was not read in time")
     finally:
         client.close()
