@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 import weakref
+from typing import cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from freshet.rekey.writer import Writer
+from freshet.rekey.writer import Aborted, Writer
 from freshet.runtime.settings import KafkaSettings
 
+
+class Member:
+    """A consumer of a group."""
+
+    def consumer_group_metadata(self) -> None:
+        pass
+
+
+MEMBER = cast(Consumer, Member())
 MADE: list[weakref.ref[Client]] = []
 """All that were made, as long as they live."""
 
@@ -21,6 +33,8 @@ class Client:
     def __init__(self) -> None:
         self.under_way = 0
         self.purged = False
+        self.answered = threading.Event()
+        self.answered.set()
         MADE.append(weakref.ref(self))
 
     def __len__(self) -> int:
@@ -35,10 +49,18 @@ class Client:
     def produce(self, *_arguments: object) -> None:
         self.under_way += 1
 
+    def send_offsets_to_transaction(self, *_arguments: object) -> None:
+        assert self.answered.wait(20)
+
+    def commit_transaction(self, _seconds: float) -> None:
+        self.under_way = 0
+
     def purge(self, *, in_flight: bool, blocking: bool) -> None:
         self.purged = (in_flight, blocking) == (False, False)
 
     def poll(self, _seconds: float) -> int:
+        if not self.purged:
+            return 0
         raise KafkaException(KafkaError(KafkaError._FENCED, fatal=True))
 
 
@@ -87,3 +109,27 @@ def test_closing_waits_for_what_is_under_way_but_not_for_ever(writer: Writer, mo
     writer.send(b"{}", b"key", None, -1)
     writer.close()
     assert len(naps) == 3
+
+
+def test_offsets_that_are_not_answered_are_waited_for_no_longer_than_is_good(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freshet.stores.answers._GRACE_SECONDS", 0.01)
+    monkeypatch.setattr("freshet.rekey.writer._CALL_SECONDS", 0.01)
+    writer.open()
+    writer.send(b"{}", b"key", None, -1)
+    (old,) = living()
+    old.answered.clear()
+    with pytest.raises(Aborted, match="not committed: no answer within"):
+        writer.commit([], MEMBER)
+    old.under_way = 0
+    writer.open()
+    writer.send(b"{}", b"key", None, -1)
+    writer.commit([], MEMBER)
+    assert len(living()) == 2, "a client may not end while it is called"
+    old.answered.set()
+    del old
+    while len(living()) == 2:
+        time.sleep(0.01)
+        writer.abort()
+        writer.open()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from freshet.engine.control import Headers
 from freshet.runtime.settings import KafkaSettings
 from freshet.runtime.shutdown import Deadline
 from freshet.stores import kafka
+from freshet.stores.answers import answer, started
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,9 @@ class Writer:
         # Made at once: bad settings are told at the start, not in the loop.
         self._producer: Producer | None = self._new(transactional_id=transactional_id)
         self._ready = self._begun = False
-        self._given_up: list[Producer] = []
+        self._sent: Future[object] = _nothing()
+        """What the producer's last offsets became."""
+        self._given_up: list[tuple[Producer, Future[object]]] = []
         """Those that Kafka has yet to answer."""
 
     def open(self) -> None:
@@ -99,7 +103,10 @@ class Writer:
         places, group = list(offsets), consumer.consumer_group_metadata()
 
         def send_offsets(left: float) -> None:
-            producer.send_offsets_to_transaction(places, group, left)
+            # While the group's coordinator is away the client waits for it, whatever it is given (seen with librdkafka
+            # 2.16), and for ever if the coordinator moved meanwhile (its issues 5456 and 5511).
+            self._sent = started(partial(producer.send_offsets_to_transaction, places, group, left))
+            answer(self._sent, left)
 
         try:
             self._call(send_offsets, deadline)
@@ -123,8 +130,8 @@ class Writer:
         nothing of a coordinator that was away, at which an old one may wait for ever (seen with librdkafka 2.16)."""
         if self._producer is not None:
             self._producer.purge(in_flight=False, blocking=False)
-            self._given_up.append(self._producer)
-        self._producer, self._begun, self._ready = None, False, False
+            self._given_up.append((self._producer, self._sent))
+        self._producer, self._begun, self._ready, self._sent = None, False, False, _nothing()
         self._end_given_up()
 
     def _end_given_up(self) -> None:
@@ -133,11 +140,12 @@ class Writer:
         An answer that says that it is fenced frees a text that the client's end may have freed before: the process
         died of it, or stood still (librdkafka 2.16).
         """
-        for producer in list(self._given_up):
+        for one in list(self._given_up):
+            producer, sent = one
             with suppress(KafkaException):  # why it was given up is told already
                 producer.poll(0)
-            if not len(producer):
-                self._given_up.remove(producer)
+            if not len(producer) and sent.done():
+                self._given_up.remove(one)
 
     def _begin(self) -> Producer:
         if self._producer is None or not self._ready:
@@ -165,3 +173,10 @@ class Writer:
                 if not error.args[0].retriable() or not deadline.left():
                     raise
                 time.sleep(0.02)
+
+
+def _nothing() -> Future[object]:
+    """Nothing is under way."""
+    done: Future[object] = Future()
+    done.set_result(None)
+    return done

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
+from threading import Thread
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -22,6 +24,20 @@ def answer(future: Future[T], timeout_seconds: float) -> T:
         return future.result(timeout_seconds + _GRACE_SECONDS)
     except TimeoutError:
         raise unanswered(f"no answer within {timeout_seconds + _GRACE_SECONDS:g} s") from None
+
+
+def started(call: Callable[[], T]) -> Future[T]:
+    """Makes a call that does not keep to the time it is given, where it holds nobody up, not even the process's end."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:
+            future.set_exception(error)
+
+    Thread(target=run, name="call", daemon=True).start()
+    return future
 
 
 def unanswered(sentence: str) -> KafkaException:
