@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from freshet.cli import main
-from freshet.rekey import service
 from freshet.rekey.writer import Writer
+from freshet.runtime import turns
 
 
 def _install(where: str, number: int, how: str = "SIGKILL") -> None:
@@ -48,7 +48,7 @@ def _install(where: str, number: int, how: str = "SIGKILL") -> None:
         call(step, deadline)
 
     # Sooner than a test gives up waiting, so that it is told where the stage stands.
-    service._STANDS_SECONDS = 15.0 if how == "STAND" else 60.0
+    turns.END_SECONDS = 15.0 if how == "STAND" else 60.0
     Writer.commit = dying_commit  # type: ignore[method-assign]
     Writer._call = staticmethod(dying_call)  # type: ignore[method-assign]
 

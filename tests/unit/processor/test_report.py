@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from freshet.processor.rebuild import Rebuild
 from freshet.processor.report import Report
 from freshet.runtime.tries import Waiting
+from freshet.runtime.turns import Turns
 from freshet_operator.observe.work import parse
 
 
@@ -27,7 +28,7 @@ def value(name: str, **labels: str) -> float | None:
 def test_only_partitions_that_it_has_are_shown() -> None:
     assignment: Any = SimpleNamespace(runners={0: runner(90), 1: runner(95, complete=False)}, waiting={}, rebuilding={})
     source: Any = SimpleNamespace(problem=None, away=None)
-    report = Report(SimpleNamespace(name="reported"), assignment, source)  # type: ignore[arg-type]
+    report = Report(SimpleNamespace(name="reported"), assignment, source, Turns())  # type: ignore[arg-type]
     report.update(1_000, lambda _: 100, lambda: True)
     assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (10, 5)
     assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (1, None)

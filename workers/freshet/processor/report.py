@@ -16,6 +16,7 @@ from freshet.processor.rebuild import Rebuild, sentence
 from freshet.processor.runner import Flushed
 from freshet.processor.source import SourceWatch
 from freshet.runtime import metrics
+from freshet.runtime.turns import Turns
 from freshet.spec.definition import FeatureSet
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,11 @@ _TELL_MS = 10_000
 class Report:
     """Collects counts of all owned partitions into metrics."""
 
-    def __init__(self, featureset: FeatureSet, assignment: Assignment, source: SourceWatch) -> None:
+    def __init__(self, featureset: FeatureSet, assignment: Assignment, source: SourceWatch, turns: Turns) -> None:
         self._name = featureset.name
         self._assignment = assignment
         self._source = source
+        self._turns = turns
         self._updated_ms = 0
         self._shown: set[int] = set()
         self._reasons: set[str] = set()
@@ -51,7 +53,7 @@ class Report:
 
         One process more than there are partitions has none, and is ready to take some.
         """
-        problem = self.problem or self._source.problem
+        problem = self.problem or self._turns.problem() or self._source.problem
         waiting = {str(p): f"{w.reason}: {w.sentence}" for p, w in sorted(self._assignment.waiting.items())}
         runners = dict(self._assignment.runners)
         details = {

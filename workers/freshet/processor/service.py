@@ -35,6 +35,7 @@ from freshet.runtime import logs, metrics
 from freshet.runtime.clock import now_ms
 from freshet.runtime.settings import ConfigurationError, ProcessorSettings
 from freshet.runtime.shutdown import Stop
+from freshet.runtime.turns import Turns
 from freshet.spec import headers, naming
 from freshet.spec.definition import FeatureSet
 from freshet.spec.lifetime import horizon_ms
@@ -120,7 +121,8 @@ class Processor:
             featureset.name,
             self._continuity,
         )
-        self.report = Report(featureset, self._assignment, self._source)
+        self._turns = Turns()
+        self.report = Report(featureset, self._assignment, self._source, self._turns)
         self._size = PollSize()
         self._polled = 0
         """Records of the last poll."""
@@ -139,6 +141,7 @@ class Processor:
         )
         self._awake = time.monotonic()  # waiting for others was no work
         while not stop.is_set():
+            self._turns.turn()
             self._take(self._poll())
             self._take_records(self._assignment.backlogs())
             self._producer.poll(0)
@@ -164,6 +167,7 @@ class Processor:
     def close(self, grace_seconds: float) -> None:
         """Leaves the group, which drains every partition first, and closes all connections."""
         self._consumer.close()
+        self._turns.end()
         left = self._producer.flush(grace_seconds / 2)
         if left:
             log.warning("outputs were not acknowledged in time; they will be sent again", extra={"messages": left})

@@ -10,6 +10,7 @@ from freshet.recorder.holdings import Holdings, Key
 from freshet.recorder.topic_watch import TopicWatch
 from freshet.recorder.writer import Outcome
 from freshet.runtime import metrics
+from freshet.runtime.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ _UPDATE_MS = 250
 class Report:
     """Read by the metrics thread, written by the main one."""
 
-    def __init__(self, holdings: Holdings, topics: TopicWatch) -> None:
+    def __init__(self, holdings: Holdings, topics: TopicWatch, turns: Turns) -> None:
         self._holdings = holdings
         self._topics = topics
+        self._turns = turns
         self._updated_ms = 0
         self.database: str | None = "PostgreSQL was not asked yet"
         """Why the history database cannot be used."""
@@ -38,6 +40,7 @@ class Report:
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether it records every partition that it was given; names what is missing."""
+        problem = self._turns.problem()
         waiting = dict(self._holdings.waiting)
         missing = [name for name in self.wanted if name not in self._topics.seen]
         details = {
@@ -50,8 +53,10 @@ class Report:
             "checkpoints_missing": self.checkpoints,
             "paused": self._holdings.held,
             "group": "joined" if self.member else "not joined",
+            "problem": problem,
         }
-        good = self.configured and self.database is None and self._topics.problem is None and not waiting
+        usable = self.database is None and self._topics.problem is None and problem is None
+        good = self.configured and usable and not waiting
         return good and (self.member or not self.wanted), details
 
     def failed(self, reason: str) -> None:

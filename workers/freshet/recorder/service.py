@@ -39,6 +39,7 @@ from freshet.runtime.live.service import Server, configured
 from freshet.runtime.live.state import ConfigState
 from freshet.runtime.settings import RecorderSettings
 from freshet.runtime.shutdown import Stop
+from freshet.runtime.turns import Turns
 from freshet.spec import naming
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
@@ -96,7 +97,8 @@ class Recorder:
         )
         self._topics = TopicWatch(partial(kafka.admin, settings.kafka))
         self._holdings = Holdings(self._consumer, self._own, lambda reason: self.report.failed(reason))
-        self.report = Report(self._holdings, self._topics)
+        self._turns = Turns()
+        self.report = Report(self._holdings, self._topics, self._turns)
         self._flow = Flow(self._holdings, self._io, self._database, lambda: self._plan)
         self._keeper = Keeper(settings.postgres)
         self._sweeper = Sweeper(settings.postgres, lambda: self._plan.readers())
@@ -124,6 +126,7 @@ class Recorder:
     def loop(self, stop: Stop, known: Any = None) -> None:
         """Polls, judges and writes until told to stop."""
         while not stop.is_set():
+            self._turns.turn()
             now = steady_ms()
             self.report.configured = known is None or known()
             self._reconfigure()
@@ -140,6 +143,7 @@ class Recorder:
     def close(self) -> None:
         """Leaves the group, which writes what is in memory first, and closes all connections."""
         self._consumer.close()
+        self._turns.end()
         self._topics.close()
         self._keeper.close()
         self._sweeper.close()

@@ -9,12 +9,10 @@ from typing import Any
 from freshet.engine.rekeying import Fate
 from freshet.rekey.partitions import Partitions
 from freshet.runtime import metrics
-from freshet.runtime.clock import steady_ms
+from freshet.runtime.turns import Turns
 from freshet.spec.definition import Source
 
 _UPDATE_MS = 250
-_STANDS_MS = 5_000
-"""Steps of a transaction may each take 3 s, and the client keeps its promises of time only roughly."""
 
 
 class Counts:
@@ -39,7 +37,8 @@ class Counts:
 class Report:
     """Of one derived topic."""
 
-    def __init__(self, source: Source, partitions: Partitions) -> None:
+    def __init__(self, source: Source, partitions: Partitions, turns: Turns) -> None:
+        self._turns = turns
         self._topic, self._origin = source.topic, source.origin
         self._partitions = partitions
         self._updated_ms = 0
@@ -49,11 +48,10 @@ class Report:
         """Why nothing is copied at all."""
         self.member = False
         """Whether this process is in the consumer group."""
-        self._turned_ms = steady_ms()
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether it is in the group and copies every partition that it was given; names what is not so."""
-        problem = self.problem or self._stands()
+        problem = self.problem or self._turns.problem()
         waiting = {
             str(p): f"{w.reason}: {w.sentence}" if w.reason else "begins"
             for p, w in sorted(self._partitions.waiting.copy().items())
@@ -68,14 +66,6 @@ class Report:
             "problem": problem,
         }
         return problem is None and not waiting and self.member, details
-
-    def _stands(self) -> str | None:
-        waited_ms = steady_ms() - self._turned_ms
-        return f"it has waited for an answer of Kafka for {waited_ms // 1_000} s" if waited_ms >= _STANDS_MS else None
-
-    def turned(self) -> None:
-        """The loop went round: nothing has been waited for since the last time."""
-        self._turned_ms = steady_ms()
 
     def committed(self, counts: Counts, seconds: float, now_ms: int) -> None:
         """A transaction with these copies was committed."""

@@ -7,7 +7,6 @@ its partitions, and with them the copies.
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import time
 import uuid
@@ -24,9 +23,10 @@ from freshet.rekey.partitions import Partitions, Running
 from freshet.rekey.report import Counts, Report
 from freshet.rekey.writer import Aborted, Writer
 from freshet.runtime import logs, metrics
-from freshet.runtime.clock import now_ms, steady_ms
+from freshet.runtime.clock import now_ms
 from freshet.runtime.settings import ConfigurationError, RekeySettings
 from freshet.runtime.shutdown import Stop
+from freshet.runtime.turns import Turns
 from freshet.spec.definition import FeatureSet
 from freshet.spec.load import load_featuresets
 from freshet.spec.naming import rekey_group
@@ -40,9 +40,8 @@ _IDLE_COMMIT_MS = 1_000
 """Of offsets of records that were left out: nobody waits for them."""
 _LOOK_MS = 2_000
 """Between two looks at the topics' ids. One made anew and filled again within it looks like the old one."""
-_STANDS_SECONDS = 180.0
-"""No turn takes so long, however slow Kafka is: each wait for it has an end after some seconds. A process that stands
-for longer has a client that does not return, says where, and ends: another goes on from what is committed."""
+_STANDS_MS = 5_000
+"""Steps of a transaction may each take 3 s, and the client keeps its promises of time only roughly."""
 _RECORD_BYTES = 256
 """What a record takes at most beside its key, value and headers."""
 
@@ -107,10 +106,10 @@ class Stage:
         self._writer = Writer(settings.kafka, source.topic, source.partitioner, name)
         self._partitions = Partitions(self._consumer, self._offsets.origin)
         self._counts = Counts()
-        self.report = Report(source, self._partitions)
+        self._turns = Turns(_STANDS_MS)
+        self.report = Report(source, self._partitions, self._turns)
         self._committed_ms = 0
         self._looked_ms = now_ms()
-        self._put_off_ms = 0
 
     def loop(self, stop: Stop) -> None:
         """Copies until told to stop."""
@@ -119,7 +118,7 @@ class Stage:
             [self._offsets.origin], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         while not stop.is_set():
-            self._put_off_end()
+            self._turns.turn()
             messages = self._poll()
             now = now_ms()
             try:
@@ -130,22 +129,14 @@ class Stage:
                 self._begin_anew(error, now)
             self._resume(now)
             self.report.member = bool(self._consumer.memberid())
-            self.report.turned()
             self.report.update(now, self._end)
 
     def close(self) -> None:
         """Commits, and leaves the group."""
         self._consumer.close()
         self._writer.close()
-        faulthandler.cancel_dump_traceback_later()
+        self._turns.end()
         log.info("rekey stopped")
-
-    def _put_off_end(self) -> None:
-        """Once a second, since each time makes a thread: the loop goes round, so the end of who stands may wait."""
-        now = steady_ms()
-        if now - self._put_off_ms >= 1_000:
-            self._put_off_ms = now
-            faulthandler.dump_traceback_later(_STANDS_SECONDS, exit=True)
 
     def _wait_for_topics(self, stop: Stop) -> None:
         """On a cluster the operator makes them, maybe later. The client would look for them every five minutes."""
