@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from freshet.recorder.topic_watch import TopicWatch
 from freshet.rekey.offsets import Offsets
 from freshet.spec.load import parse_featureset
 from freshet.stores.answers import answer
+from freshet.stores.topics import TopicInfo
 from tests.integration.rekeying import MANIFEST
 
 SOURCE = parse_featureset(MANIFEST.format(topic="raw")).source
@@ -67,8 +69,55 @@ def test_a_stage_that_is_not_answered_asks_with_another_client() -> None:
 
 def test_so_does_a_processor() -> None:
     watch = SourceWatch(CONNECT, SOURCE)
-    assert watch.look(1_000_000) is None
-    assert (Silent.made, "no answer" in (watch.away or "")) == (2, True)
+    while watch.away is None:
+        assert watch.look(1_000_000) is None
+        time.sleep(0.01)
+    assert (Silent.made, "no answer" in watch.away) == (2, True)
+
+
+def test_a_processor_does_not_wait_for_what_it_only_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    answers = [TopicInfo("t", SOURCE.partitions, name, None, None) for name in ("old", "old", "new")]
+
+    def describe(_client: AdminClient, _topic: str) -> TopicInfo:
+        assert asked.wait(20)
+        return answers.pop(0)
+
+    monkeypatch.setattr("freshet.processor.source.describe_topic", describe)
+    watch = SourceWatch(CONNECT, SOURCE)
+    asked.set()
+    assert watch.current().topic_id == "old"
+    asked.clear()
+    assert watch.look(1_000_000) is None, "it came back while nobody answers"
+    asked.set()
+    while len(answers) > 1:
+        time.sleep(0.01)
+    assert "made anew" not in (watch.look(1_020_000) or "")
+    while watch.problem is None:
+        time.sleep(0.01)
+        watch.look(1_040_000)
+    assert "made anew" in watch.problem
+
+
+def test_an_answer_that_a_take_over_has_overtaken_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = threading.Event()
+    ids = iter(["old", "new"])
+
+    def describe(_client: AdminClient, _topic: str) -> TopicInfo:
+        in_main = threading.current_thread() is threading.main_thread()
+        assert in_main or late.wait(20)
+        return TopicInfo("t", SOURCE.partitions, next(ids) if in_main else "old", None, None)
+
+    monkeypatch.setattr("freshet.processor.source.describe_topic", describe)
+    watch = SourceWatch(CONNECT, SOURCE)
+    watch.current()
+    watch.look(1_000_000)
+    watch.current()
+    assert watch.problem is not None
+    late.set()
+    for _ in range(20):
+        time.sleep(0.01)
+        assert watch.look(1_000_000) is not None
 
 
 def test_so_does_a_recorder() -> None:

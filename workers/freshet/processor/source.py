@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from freshet.spec.definition import Source
+from freshet.stores.answers import started
 from freshet.stores.kafka import TopicInfo, describe_topic
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ class SourceWatch:
         self._admin = connect()
         self._source = source
         self._looked_ms = 0
+        self._asked: Future[TopicInfo] | None = None
         self._topic_id: str | None = None
         self.away: str | None = None
         """Why the topic could not be looked at the last time: there is nothing to process, and nothing to mend here."""
@@ -32,16 +35,12 @@ class SourceWatch:
 
     def current(self) -> TopicInfo:
         """The topic as it is now. Raises KafkaException if it is missing or Kafka does not answer."""
+        self._asked = None  # whatever it says is older
         try:
-            info = describe_topic(self._admin, self._source.topic)
+            return self._seen(self._ask())
         except KafkaException as error:
             self.away = self.why_not(error)
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                self._admin = self._connect()  # as freshet.stores.answers says
             raise
-        self.away = None
-        self.problem = self._judge(info)
-        return info
 
     def why_not(self, error: KafkaException) -> str:
         """What it means that `current` raised this."""
@@ -50,14 +49,34 @@ class SourceWatch:
         return f"Kafka: {error.args[0].str()}"
 
     def look(self, now_ms: int) -> str | None:
-        """Looks at the topic every now and then; returns why work on it has to stop."""
-        if abs(now_ms - self._looked_ms) >= _LOOK_MS:
+        """Has the topic looked at every now and then; returns why work on it has to stop.
+
+        Nobody waits for the answer: of several brokers one may be silent while others have events.
+        """
+        if self._asked is None and abs(now_ms - self._looked_ms) >= _LOOK_MS:
             self._looked_ms = now_ms
+            self._asked = started(self._ask)
+        elif self._asked is not None and self._asked.done():
+            asked, self._asked = self._asked, None
             try:
-                self.current()
+                self._seen(asked.result())
             except KafkaException as error:
+                self.away = self.why_not(error)
                 log.warning("source topic could not be looked at", extra={"error": str(error)})
         return self.problem
+
+    def _ask(self) -> TopicInfo:
+        try:
+            return describe_topic(self._admin, self._source.topic)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                self._admin = self._connect()  # as freshet.stores.answers says
+            raise
+
+    def _seen(self, info: TopicInfo) -> TopicInfo:
+        self.away = None
+        self.problem = self._judge(info)
+        return info
 
     def _judge(self, info: TopicInfo) -> str | None:
         if self._topic_id not in (None, info.topic_id):
