@@ -23,7 +23,7 @@ def answer(future: Future[T], timeout_seconds: float) -> T:
     try:
         return future.result(timeout_seconds + _GRACE_SECONDS)
     except TimeoutError:
-        raise unanswered(f"no answer within {timeout_seconds + _GRACE_SECONDS:g} s") from None
+        raise unanswered(f"no answer within {timeout_seconds + _GRACE_SECONDS:.3g} s") from None
 
 
 def started(call: Callable[[], T]) -> Future[T]:
