@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,9 @@ from freshet.dev.servers import EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey,
 from tests.fuzzing import MADE
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist says 80, and rich remembers it: tests give widths of their own
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore Ctrl-C, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 _numbers = itertools.count()
 Server = TypeVar("Server", EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey)

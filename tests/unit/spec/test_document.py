@@ -84,9 +84,9 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ],
 )
 def test_what_is_refused(text: str, line: int, sentence: str) -> None:
-    started = time.monotonic()
+    began = time.process_time()  # a busy machine is not the reader's fault
     with pytest.raises(DocumentError) as caught:
         read_documents(text)
     assert sentence in str(caught.value)
     assert caught.value.line == line
-    assert time.monotonic() - started < 5
+    assert time.process_time() - began < 5
