@@ -28,7 +28,7 @@ def value(name: str, **labels: str) -> float | None:
 def test_only_partitions_that_it_has_are_shown() -> None:
     assignment: Any = SimpleNamespace(runners={0: runner(90), 1: runner(95, complete=False)}, waiting={}, rebuilding={})
     source: Any = SimpleNamespace(problem=None, away=None)
-    report = Report(SimpleNamespace(name="reported"), assignment, source, Turns())  # type: ignore[arg-type]
+    report = Report(SimpleNamespace(name="reported"), assignment, source, Turns())  # type: ignore[arg-type]  # a double with a name
     report.update(1_000, lambda _: 100, lambda: True)
     assert (value("partition_lag", partition="0"), value("partition_lag", partition="1")) == (10, 5)
     assert (value("partitions_rebuilding"), value("partitions_stopped", reason="StoreFull")) == (1, None)

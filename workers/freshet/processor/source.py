@@ -36,11 +36,7 @@ class SourceWatch:
     def current(self) -> TopicInfo:
         """The topic as it is now. Raises KafkaException if it is missing or Kafka does not answer."""
         self._asked = None  # whatever it says is older
-        try:
-            return self._seen(self._ask())
-        except KafkaException as error:
-            self.away = self.why_not(error)
-            raise
+        return self._heard(self._ask)
 
     def why_not(self, error: KafkaException) -> str:
         """What it means that `current` raised this."""
@@ -59,9 +55,8 @@ class SourceWatch:
         elif self._asked is not None and self._asked.done():
             asked, self._asked = self._asked, None
             try:
-                self._seen(asked.result())
+                self._heard(asked.result)
             except KafkaException as error:
-                self.away = self.why_not(error)
                 log.warning("source topic could not be looked at", extra={"error": str(error)})
         return self.problem
 
@@ -73,7 +68,12 @@ class SourceWatch:
                 self._admin = self._connect()  # as freshet.stores.answers says
             raise
 
-    def _seen(self, info: TopicInfo) -> TopicInfo:
+    def _heard(self, answer: Callable[[], TopicInfo]) -> TopicInfo:
+        try:
+            info = answer()
+        except KafkaException as error:
+            self.away = self.why_not(error)
+            raise
         self.away = None
         self.problem = self._judge(info)
         return info

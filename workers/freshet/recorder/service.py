@@ -144,7 +144,6 @@ class Recorder:
         """Leaves the group, which writes what is in memory first, and closes all connections."""
         self._consumer.close()
         self._turns.end()
-        self._topics.close()
         self._keeper.close()
         self._sweeper.close()
         if self._rounds is not None:

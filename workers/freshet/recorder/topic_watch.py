@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from freshet.stores.answers import answer
+from freshet.stores.answers import answer, started
 from freshet.stores.topics import topic_uuid
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ class TopicWatch:
     def __init__(self, connect: Callable[[], AdminClient]) -> None:
         self._connect = connect
         self._admin = connect()
-        self._thread = ThreadPoolExecutor(1, "topics")
         self._asked: Future[dict[str, Seen]] | None = None
         self._at_ms = 0
         self.seen: Mapping[str, Seen] = {}
@@ -51,7 +51,7 @@ class TopicWatch:
             return news
         if self._asked is None:
             if now_ms >= self._at_ms:
-                self._asked = self._thread.submit(self._ask, list(wanted))
+                self._asked = started(partial(self._ask, list(wanted)))
             return False
         if not self._asked.done():
             return False
@@ -67,10 +67,6 @@ class TopicWatch:
     def soon(self) -> None:
         """Something looks odd: ask again at once."""
         self._at_ms = 0
-
-    def close(self) -> None:
-        """Waits for no answer."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, wanted: list[str]) -> dict[str, Seen]:
         try:

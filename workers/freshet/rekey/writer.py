@@ -49,9 +49,9 @@ class Writer:
         # Made at once: bad settings are told at the start, not in the loop.
         self._producer: Producer | None = self._new(transactional_id=transactional_id)
         self._ready = self._begun = False
-        self._sent: Future[object] = _nothing()
-        """What the producer's last offsets became."""
-        self._given_up: list[tuple[Producer, Future[object]]] = []
+        self._sent: Future[object] | None = None
+        """What became of the offsets that this producer sent last."""
+        self._given_up: list[tuple[Producer, Future[object] | None]] = []
         """Those that Kafka has yet to answer."""
 
     def open(self) -> None:
@@ -131,7 +131,7 @@ class Writer:
         if self._producer is not None:
             self._producer.purge(in_flight=False, blocking=False)
             self._given_up.append((self._producer, self._sent))
-        self._producer, self._begun, self._ready, self._sent = None, False, False, _nothing()
+        self._producer, self._begun, self._ready, self._sent = None, False, False, None
         self._end_given_up()
 
     def _end_given_up(self) -> None:
@@ -144,7 +144,7 @@ class Writer:
             producer, sent = one
             with suppress(KafkaException):  # why it was given up is told already
                 producer.poll(0)
-            if not len(producer) and sent.done():
+            if not len(producer) and (sent is None or sent.done()):
                 self._given_up.remove(one)
 
     def _begin(self) -> Producer:
@@ -173,10 +173,3 @@ class Writer:
                 if not error.args[0].retriable() or not deadline.left():
                     raise
                 time.sleep(0.02)
-
-
-def _nothing() -> Future[object]:
-    """Nothing is under way."""
-    done: Future[object] = Future()
-    done.set_result(None)
-    return done

@@ -10,7 +10,7 @@ END_SECONDS = 180.0
 """No turn takes so long: whatever it waits for has an end after some seconds, and Kafka gives a member's partitions to
 others after one minute without a poll."""
 _STANDS_MS = 15_000
-"""More than the longest wait of a turn that was seen with a broker that is silent."""
+"""One answer of Kafka is waited for 11 s at most. A take-over that waits for several of a silent broker is told too."""
 _PUT_OFF_MS = 1_000
 """Each time makes a thread."""
 
@@ -23,13 +23,12 @@ class Turns:
         """`stands_ms`: after so long without a turn it is told."""
         self._stands_ms = stands_ms
         self._turned_ms: int | None = None
-        self._put_off_ms = 0
+        self._put_off_ms = -_PUT_OFF_MS
 
     def turn(self) -> None:
         """The loop is where it begins."""
-        now, first = steady_ms(), self._turned_ms is None
-        self._turned_ms = now
-        if first or now - self._put_off_ms >= _PUT_OFF_MS:
+        now = self._turned_ms = steady_ms()
+        if now - self._put_off_ms >= _PUT_OFF_MS:
             self._put_off_ms = now
             faulthandler.dump_traceback_later(END_SECONDS, exit=True)
 
